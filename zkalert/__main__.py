@@ -1,0 +1,5 @@
+"""`python -m zkalert` is the command `zkalert`."""
+
+from zkalert.cli import main
+
+main()
