@@ -1,0 +1,273 @@
+"""The whole way, joined: znodes -> watches -> evaluator -> records and outbox -> dispatcher -> senders.
+
+Threads, in one place: kazoo's own read the connection and decode what was watched; all of them end in one queue. The
+evaluator's thread takes from that queue and alone changes alerts and timers. The owner's thread holds the lock. Each
+target has a worker for its deliveries. They hand each other frozen values.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zkalert import clock
+from zkalert.dispatch import Dispatcher, Sender, Told
+from zkalert.engine.evaluator import Evaluator, Input, NewRules
+from zkalert.engine.status import HostStatus, Status
+from zkalert.metrics import field_of, format_quantity
+from zkalert.model import (
+    Effect,
+    Phase,
+    Rule,
+    Target,
+    ZkalertError,
+    ZookeeperSettings,
+)
+from zkalert.routing import channel_targets, targets
+from zkalert.senders import make_sender
+from zkalert.shards import SHARD, Owner
+from zkalert.store import AlertStore, NotOwner, Outbox
+from zkalert.tree import Tree
+from zkalert.watch import Registry
+from zkalert.zk import UNCERTAIN, ConnectionState, KazooException, connect, listen, make_client, open_tree
+
+__all__ = ["Engine", "EngineSettings", "HostStatus", "Listener", "Status", "Told"]
+
+log = logging.getLogger("zkalert.engine")
+alerts_log = logging.getLogger("zkalert.alerts")
+
+MOST_AT_ONCE = 500  # events taken from the queue before what they changed is written
+STATUS_INTERVAL = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an engine works with: rules that were checked, and the URLs of each channel.
+
+    `folder` is where relative commands are found. `show` names families to follow for the eye, even without rules.
+    """
+
+    zookeeper: ZookeeperSettings
+    host: str
+    rules: tuple[Rule, ...]
+    rules_digest: str = ""
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folder: Path | None = None
+    show: frozenset[str] = frozenset()
+
+
+class Listener:
+    """Hears what happens; overridden by who shows it. Called on the engine's threads: return at once."""
+
+    def effect(self, effect: Effect, targets: tuple[Target, ...]) -> None:
+        """An effect was written; these targets will hear it."""
+
+    def told(self, told: Told) -> None:
+        """One try at one target ended."""
+
+    def status(self, status: Status) -> None:
+        """The engine's picture of this moment, a few times a second; only where `wants_status` is set."""
+
+    wants_status = False
+
+
+class Engine:
+    """Evaluates rules against a tree until it is stopped. `run` is its life; the other methods come from anywhere."""
+
+    def __init__(self, settings: EngineSettings, listener: Listener | None = None) -> None:
+        self._listener = listener or Listener()
+        # The one queue: whatever changes what the evaluator knows goes through it, in the order it happened.
+        self._queue: queue.SimpleQueue[Input | None] = queue.SimpleQueue()
+        self._error: ZkalertError | None = None
+        self._settings = settings
+        self._stop = threading.Event()
+        self._was_suspended = False
+        self._build(settings)
+
+    def _build(self, settings: EngineSettings) -> None:
+        """Join the whole way, from the znodes to the channels."""
+        tree = Tree(settings.zookeeper.root)
+        ensemble = clock.EnsembleClock()
+        self._client = make_client(settings.zookeeper)
+        self._tree = tree
+        registry = Registry(self._client, tree, self._queue.put)
+        outbox = Outbox(self._client, tree, SHARD)
+        self._dispatcher = Dispatcher(
+            outbox,
+            self._make_sender,
+            ensemble.now,
+            tell=self._listener.told,
+            not_now=(*UNCERTAIN, KazooException),
+            not_ours=NotOwner,
+        )
+        self._owner = Owner(
+            self._client,
+            tree,
+            ensemble,
+            engine=f"{settings.host}-{os.getpid()}-{secrets.token_hex(3)}",
+            host=settings.host,
+            pid=os.getpid(),
+            digest=lambda: self._settings.rules_digest,
+            own=self._queue.put,
+        )
+        self._evaluator = Evaluator(
+            registry=registry,
+            store=AlertStore(self._client, tree, SHARD),
+            outbox=outbox,
+            dispatcher=self._dispatcher,
+            tree=tree,
+            ensemble=ensemble,
+            not_owner=self._owner.lost,
+            tell=self._effect,
+            show=settings.show,
+        )
+        self._registry = registry
+
+    def run(self) -> None:
+        """Work until `stop`. Raises LayoutTooNew for a tree that this version does not know."""
+        listen(self._client, self._connection_changed)
+        self.reload(self._settings)
+        opener = threading.Thread(target=self._open, name="zkalert-open", daemon=True)
+        opener.start()
+        next_status = clock.monotonic()
+        try:
+            while not self._stop.is_set():
+                self._turn(next_status if self._listener.wants_status else None)
+                if self._listener.wants_status and clock.monotonic() >= next_status:
+                    self._listener.status(self._evaluator.status())
+                    next_status = clock.monotonic() + STATUS_INTERVAL
+        finally:
+            self._close()
+        if self._error is not None:
+            raise self._error
+
+    def _turn(self, wake_at: float | None) -> None:
+        """Take what came, and let the evaluator settle it; returns after one round."""
+        due = self._evaluator.next_at()
+        if wake_at is not None:
+            due = wake_at if due is None else min(due, wake_at)
+        try:
+            event = self._queue.get(timeout=None if due is None else max(0.0, due - clock.monotonic()))
+            for _ in range(MOST_AT_ONCE):
+                if event is not None:
+                    self._evaluator.handle(event)
+                event = self._queue.get_nowait()
+            if event is not None:
+                self._evaluator.handle(event)
+        except queue.Empty:
+            pass
+        self._evaluator.settle(clock.monotonic())
+
+    def reload(self, settings: EngineSettings) -> None:
+        """Go on with other rules and channels; the caller has checked them. Connection settings stay as they are."""
+        self._settings = settings
+        channels = {name: channel_targets(name, urls) for name, urls in settings.channels.items()}
+
+        def route(rule: Rule, effect: Effect) -> tuple[Target, ...]:
+            chosen, unknown = targets(rule.actions, effect.phase, channels)
+            for reason in unknown:
+                log.error("%s: %s", effect.key, reason)
+            return chosen
+
+        rules = tuple(rule for rule in settings.rules if rule.enabled)
+        self._queue.put(NewRules(rules, route, _all_targets(rules, channels)))
+
+    def stop(self) -> None:
+        """End `run`, from any thread or a signal handler."""
+        self._stop.set()
+        self._queue.put(None)
+
+    @property
+    def waits_for(self) -> str:
+        """The engine that owns the tree, while this one waits; else empty."""
+        return self._owner.waits_for
+
+    # On other threads.
+
+    def _open(self) -> None:
+        """Wait for ZooKeeper, look at the tree, and start to compete for it."""
+        if not connect(self._client, self._stop):
+            return
+        while not self._stop.is_set():
+            try:
+                open_tree(self._client, self._tree)
+                break
+            except ZkalertError as error:
+                self._error = error
+                self.stop()
+                return
+            except (KazooException, *UNCERTAIN):
+                clock.wait(self._stop, 0.2)
+        self._registry.follow_hosts()
+        self._owner.start()
+
+    def _connection_changed(self, state: ConnectionState) -> None:
+        if state is ConnectionState.LOST:
+            self._owner.lost()
+        if state is not ConnectionState.CONNECTED and not self._stop.is_set() and not self._was_suspended:
+            self._was_suspended = True
+            log.warning("the connection to ZooKeeper is gone; nothing is evaluated until it is back")
+        elif state is ConnectionState.CONNECTED and self._was_suspended:
+            self._was_suspended = False
+            log.warning("ZooKeeper is back; going on")
+        self._queue.put(state)
+
+    def _make_sender(self, target: Target) -> Sender:
+        return make_sender(target, cwd=self._settings.folder)
+
+    def _effect(self, effect: Effect, chosen: tuple[Target, ...]) -> None:
+        alert = effect.alert
+        unit = field_of(alert.metric).judged_unit
+        alerts_log.log(
+            logging.WARNING if effect.phase is Phase.FIRING else logging.INFO,
+            "%s %s on %s: %s is %s (%s %s), %s%s",
+            effect.phase.value,
+            alert.rule,
+            alert.host if alert.instance is None else f"{alert.host} {alert.instance}",
+            alert.metric,
+            "unknown" if alert.value is None else format_quantity(alert.value, unit),
+            alert.comparator.value,
+            format_quantity(alert.threshold, unit),
+            effect.reason.value,
+            "" if chosen else "; no channel hears it",
+            extra={
+                "alert": alert.id,
+                "rule": alert.rule,
+                "host": alert.host,
+                "instance": alert.instance,
+                "phase": effect.phase.value,
+                "severity": alert.severity.value,
+                "value": alert.value,
+                "key": effect.key,
+            },
+        )
+        self._listener.effect(effect, chosen)
+
+    def _close(self) -> None:
+        """In the order of the way: evaluate no more, finish sends that are short, give the lock back, leave."""
+        self._stop.set()
+        self._dispatcher.stop(1.5)
+        self._owner.stop(1.0)
+        # kazoo's own stop can wait ten seconds for a server that hangs; the process does not wait for it.
+        leaving = threading.Thread(target=self._leave, name="zkalert-leave", daemon=True)
+        leaving.start()
+        leaving.join(1.0)
+
+    def _leave(self) -> None:
+        self._client.stop()
+        self._client.close()
+
+
+def _all_targets(rules: Iterable[Rule], channels: Mapping[str, Sequence[Target]]) -> dict[str, Target]:
+    """Every target that an effect may go to, by id: entries of an earlier run name them by that alone."""
+    found = {target.id: target for channel in channels.values() for target in channel}
+    for rule in rules:
+        for phase in Phase:
+            found |= {target.id: target for target in targets(rule.actions, phase, channels)[0]}
+    return found

@@ -1,0 +1,180 @@
+"""What is known of each host: its labels, its families, its last samples, and which rules read which of them.
+
+Comes in: what the registry saw, and the rules. Goes out: which samples have to be judged by rules that have not seen
+them yet. Belongs to the evaluator's thread, like everything it keeps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from zkalert.engine.status import HostStatus
+from zkalert.model import EMPTY, Alert, Effect, HostInfo, Observation, Problem
+from zkalert.tree import Tree
+from zkalert.watch import (
+    AliveSeen,
+    BadSampleSeen,
+    FamiliesSeen,
+    Gone,
+    HostInfoSeen,
+    HostsSeen,
+    Registry,
+    RuleWatcher,
+)
+
+log = logging.getLogger("zkalert.engine")
+
+
+@dataclass(slots=True)
+class Host:
+    """One host; `latest` holds its last good sample of each family that is followed."""
+
+    name: str
+    info: HostInfo | None = None
+    families: frozenset[str] = frozenset()
+    is_alive: bool = False
+    watchers: dict[str, list[RuleWatcher]] = field(default_factory=dict)
+    latest: dict[str, Observation] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Unseen:
+    """A sample that is there already, and the rules that have not judged it."""
+
+    observation: Observation
+    watchers: list[RuleWatcher]
+
+
+class Hosts:
+    """All hosts of a tree. `show` names families that are followed even where no rule reads them."""
+
+    def __init__(self, registry: Registry, tree: Tree, show: frozenset[str]) -> None:
+        self._registry = registry
+        self._tree = tree
+        self._show = show
+        self._hosts: dict[str, Host] = {}
+        self._watchers: Mapping[str, RuleWatcher] = {}
+        self._problems: dict[str, Problem] = {}
+
+    def get(self, name: str) -> Host | None:
+        return self._hosts.get(name)
+
+    def set_rules(self, watchers: Mapping[str, RuleWatcher]) -> Iterator[Unseen]:
+        """Let other rules read; which samples some of them have not seen."""
+        self._watchers = watchers
+        for host in self._hosts.values():
+            yield from self._attach(host)
+
+    def everything(self) -> Iterator[Unseen]:
+        """Every last sample with all rules that read it."""
+        for host in self._hosts.values():
+            for family, watchers in host.watchers.items():
+                if family in host.latest:
+                    yield Unseen(observation=host.latest[family], watchers=watchers)
+
+    # What the registry saw.
+
+    def hosts_seen(self, event: HostsSeen) -> None:
+        for name in event.hosts - self._hosts.keys():
+            self._hosts[name] = Host(name)
+            self._registry.follow_host(name)
+        for name in self._hosts.keys() - event.hosts:
+            del self._hosts[name]
+            self._registry.forget_host(name)
+            for watcher in self._watchers.values():
+                watcher.forget(name)
+
+    def families_seen(self, event: FamiliesSeen) -> Iterable[Unseen]:
+        host = self._hosts.get(event.host)
+        if host is None:
+            return ()
+        host.families = event.families
+        return self._attach(host)
+
+    def info_seen(self, event: HostInfoSeen) -> Iterable[Unseen]:
+        host = self._hosts.get(event.host)
+        if host is None:
+            return ()
+        host.info = replace(event.info, name=host.name)
+        return self._attach(host)
+
+    def alive_seen(self, event: AliveSeen) -> None:
+        host = self._hosts.get(event.host)
+        if host is not None:
+            host.is_alive = event.alive is not None
+
+    def bad_sample_seen(self, event: BadSampleSeen) -> None:
+        if event.path not in self._problems:
+            log.error("%s cannot be used: %s", event.path, event.problem.message)
+        self._problems[event.path] = event.problem
+
+    def good_sample_seen(self, path: str) -> None:
+        if self._problems:
+            self._problems.pop(path, None)
+
+    def gone(self, event: Gone) -> None:
+        self._problems.pop(event.path, None)
+        named = self._tree.parse_family(event.path)
+        if named is not None and named[0] in self._hosts:
+            self._hosts[named[0]].latest.pop(named[1], None)
+
+    def _attach(self, host: Host) -> list[Unseen]:
+        """Set which rules read which families of a host, and follow those znodes, no others."""
+        if host.info is None:
+            return []
+        watchers: dict[str, list[RuleWatcher]] = {}
+        for watcher in self._watchers.values():
+            if watcher.rule.metric.family in host.families and watcher.follows(host.info):
+                watchers.setdefault(watcher.rule.metric.family, []).append(watcher)
+        before, host.watchers = host.watchers, watchers
+        unseen = []
+        for family in host.families:
+            if family not in watchers and family not in self._show:
+                self._forget(host, family)
+                continue
+            self._registry.follow_family(host.name, family)
+            old = before.get(family, ())
+            fresh = [watcher for watcher in watchers.get(family, ()) if watcher not in old]
+            if fresh and family in host.latest:
+                unseen.append(Unseen(observation=host.latest[family], watchers=fresh))
+        for family in host.latest.keys() - host.families:
+            self._forget(host, family)
+        return unseen
+
+    def _forget(self, host: Host, family: str) -> None:
+        self._registry.forget(self._tree.family(host.name, family))
+        host.latest.pop(family, None)
+
+    # What others ask.
+
+    def with_labels(self, effect: Effect) -> Effect:
+        """The labels that host and instance have now: the message may be sent when they are gone."""
+        alert = effect.alert
+        host = self._hosts.get(alert.host)
+        if host is None:
+            return effect
+        return replace(
+            effect,
+            host_labels=host.info.labels if host.info else EMPTY,
+            instance_labels=_instance_labels(host, alert),
+        )
+
+    def status(self) -> tuple[HostStatus, ...]:
+        return tuple(
+            HostStatus(name=host.name, is_alive=host.is_alive, samples=dict(host.latest))
+            for _, host in sorted(self._hosts.items())
+        )
+
+    def problems(self) -> dict[str, int]:
+        """How many znodes hold what cannot be used, by the code of what is wrong."""
+        return dict(Counter(problem.code for problem in self._problems.values()))
+
+
+def _instance_labels(host: Host, alert: Alert) -> Mapping[str, str]:
+    latest = host.latest.get(alert.metric.family)
+    if latest is None or alert.instance is None:
+        return EMPTY
+    return latest.sample.labels.get(alert.instance, EMPTY)

@@ -1,0 +1,38 @@
+"""What an engine shows of itself: one frozen picture, made by the evaluator, read by anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zkalert.model import Alert, Observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatus:
+    """A host, whether its sampler lives, and its last samples by family."""
+
+    name: str
+    is_alive: bool
+    samples: Mapping[str, Observation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One moment of an engine; `now` is the ensemble's time, `mono` this process's clock.
+
+    `orphans` are alerts whose rule this engine does not have. `problems` counts znodes that hold what cannot be
+    used, by the code of what is wrong with them.
+    """
+
+    now: float
+    mono: float
+    is_connected: bool
+    is_owner: bool
+    rules: int
+    hosts: tuple[HostStatus, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    orphans: tuple[Alert, ...] = ()
+    watches: int = 0
+    samples: int = 0
+    problems: Mapping[str, int] = field(default_factory=dict)

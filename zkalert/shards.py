@@ -1,0 +1,180 @@
+"""Who owns the series: one lock for each shard, and the signs of life that a successor goes by.
+
+Comes in: a client and the shard. Goes out: ownerships, each with the path of its lock's node, the fence that every
+write of the owner checks. There is one shard yet; a second engine on the same tree waits for it and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from zkalert import __version__, clock
+from zkalert.model import Problem
+from zkalert.tree import Tree, decode_engine, decode_seen, encode_engine, encode_seen
+from zkalert.zk import (
+    UNCERTAIN,
+    Check,
+    Client,
+    Create,
+    KazooException,
+    NoNodeError,
+    Set,
+    TransactionFailed,
+    commit,
+)
+
+log = logging.getLogger("zkalert.engine")
+
+SHARD = 0
+SIGN_OF_LIFE = 5.0
+
+
+class Owned(NamedTuple):
+    """The shard is ours: `fence` is the lock's own node, `seen_at` when its former owner last watched it.
+
+    `number` counts ownerships of this process, so that what belongs to an earlier one is recognised.
+    """
+
+    number: int
+    fence: str
+    seen_at: float
+
+
+class Owner:
+    """Takes the shard's lock, shows that it is alive, and starts anew when its session was lost.
+
+    `own` is called with each ownership, on the owner's own thread. `digest` tells which rules this engine runs.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an engine shows of itself
+        self,
+        client: Client,
+        tree: Tree,
+        ensemble: clock.EnsembleClock,
+        *,
+        engine: str,
+        host: str,
+        pid: int,
+        digest: Callable[[], str],
+        own: Callable[[Owned], None],
+    ) -> None:
+        self._client = client
+        self._tree = tree
+        self._ensemble = ensemble
+        self._engine = engine
+        self._host = host
+        self._pid = pid
+        self._digest = digest
+        self._own = own
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._lock: Any = None
+        self._number = 0
+        self.waits_for = ""
+        self._thread = threading.Thread(target=self._run, name="zkalert-owner", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def lost(self) -> None:
+        """The session is over (LOST), or the fence was found gone: what was owned is not ours any more."""
+        self._lost.set()
+        lock = self._lock
+        if lock is not None:
+            lock.cancel()
+
+    def stop(self, timeout: float) -> None:
+        """Give the lock back, so that a waiting engine need not wait for the session's end."""
+        self._stop.set()
+        self.lost()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._lost.clear()
+            try:
+                fence = self._acquire()
+                if fence is not None:
+                    self._hold(fence)
+            except TransactionFailed as failed:
+                log.warning("ownership of shard %d ended: %s", SHARD, failed)
+            except (KazooException, *UNCERTAIN):
+                pass  # the connection went; the state listener says so
+            finally:
+                self._release()
+            clock.wait(self._stop, 0.2)
+
+    def _acquire(self) -> str | None:
+        """Wait for the lock; the path of its node, or None where there is something to start anew."""
+        self._show()
+        path = self._tree.shard(SHARD)
+        # A Lock still says that it is acquired after LOST: a new one for every try.
+        self._lock = self._client.Lock(path, identifier=self._sign().decode())
+        if self._lost.is_set() or self._stop.is_set():
+            return None
+        if not self._lock.acquire(blocking=False):
+            self._say_who()
+            self._lock = self._client.Lock(path, identifier=self._sign().decode())
+            self._lock.acquire()
+        self.waits_for = ""
+        return f"{path}/{self._lock.node}" if self._lock.is_acquired else None
+
+    def _say_who(self) -> None:
+        holders = [decode_engine(name.encode()) for name in self._lock.contenders()]
+        names = [name for name in holders if not isinstance(name, Problem)]
+        self.waits_for = names[0] if names else "another engine"
+        log.warning("the engine at %s owns this tree; waiting to take over", self.waits_for)
+
+    def _hold(self, fence: str) -> None:
+        path = self._tree.shard(SHARD)
+        data, stat = self._client.get(path)
+        seen = decode_seen(data)
+        self._number += 1
+        self._live(fence)
+        seen_at = stat.mtime / 1000 if isinstance(seen, Problem) else seen
+        self._own(Owned(self._number, fence, seen_at))
+        while not self._stop.is_set() and not clock.wait(self._lost, SIGN_OF_LIFE):
+            if self._client.connected:
+                try:
+                    self._live(fence)
+                except UNCERTAIN:
+                    continue  # SUSPENDED: the lock may still be ours; LOST will tell
+
+    def _live(self, fence: str) -> None:
+        """One write shows that we are here, until when we watched, and what time the ensemble has."""
+        at = self._ensemble.now()
+        results = commit(
+            self._client,
+            [
+                Check(fence),
+                Set(self._tree.engine(self._engine), self._sign()),
+                Set(self._tree.shard(SHARD), encode_seen(at)),
+            ],
+        )
+        self._ensemble.saw(results[1].mtime / 1000, clock.monotonic())
+
+    def _show(self) -> None:
+        self._client.ensure_path(self._tree.engines)
+        self._client.ensure_path(self._tree.shard(SHARD))
+        self._client.ensure_path(self._tree.hosts)
+        path = self._tree.engine(self._engine)
+        try:
+            stat = self._client.set(path, self._sign())
+        except NoNodeError:
+            commit(self._client, [Create(path, self._sign(), ephemeral=True)])
+            stat = self._client.set(path, self._sign())
+        self._ensemble.saw(stat.mtime / 1000, clock.monotonic())
+
+    def _release(self) -> None:
+        if self._lock is not None and self._client.connected:
+            try:
+                self._lock.release()
+            except (KazooException, *UNCERTAIN):
+                pass  # the end of the session frees it
+        self._lock = None
+
+    def _sign(self) -> bytes:
+        return encode_engine(version=__version__, digest=self._digest(), host=self._host, pid=self._pid)
