@@ -1,0 +1,40 @@
+# `make` lists the verbs. All of them keep to this folder, except that ZooKeeper, Java and python3-venv are asked of
+# the system's package manager where they are missing.
+
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## List the verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: .venv/.user ## Run zkalert on this machine: ZooKeeper, sampler, engine, live table; Ctrl-C ends it
+	@.ci/setup zookeeper
+	@state=$$(mktemp -d) && trap : INT && $(BIN)/zkalert up --config examples/demo/zkalert.yaml --state-dir "$$state"; \
+	code=$$?; rm -rf "$$state"; exit $$code
+
+test: .venv/.dev ## Run the tests, with what they need installed first (ARGS="-k name" picks some)
+	@.ci/setup zookeeper
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev ## Lint, formatting, types, layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: .venv/.dev ## Measure: how long an alert takes, how much a host and a rule cost
+	@.ci/setup zookeeper
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean: ## Remove .venv, caches and what was built
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.user: pyproject.toml .ci/setup
+	@.ci/setup user
+
+.venv/.dev: pyproject.toml .ci/setup
+	@.ci/setup dev
