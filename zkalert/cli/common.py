@@ -1,0 +1,120 @@
+"""What all commands share: their options as one frozen value, and how they print for people."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import click
+
+from zkalert import config
+from zkalert.cli import logs
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the shared flags say; logging is set up already when a command gets this."""
+
+    flags: config.Flags
+    log_level: str
+    log_format: str
+
+    def load(self) -> config.Config:
+        """The configuration: flags over environment over file.
+
+        Raises DocumentError with all findings of a file that is wrong, UsageError where it cannot be read.
+        """
+        return config.load(self.flags)
+
+
+def options(*, rules: bool = False, host: bool = False) -> Callable[[_Command], _Command]:
+    """Give a command the shared options; it is called with `options`, an Options, besides its own parameters.
+
+    `rules` adds `--rules PATH` (repeatable), `host` adds `--host NAME`. Stands below `@click.command()`::
+
+        @click.command()
+        @common.options(rules=True, host=True)
+        @click.option("--once", is_flag=True, help="Stop after one round.")
+        def up(options: common.Options, once: bool) -> int: ...
+    """
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def call(**given: Any) -> Any:
+            taken = {name: given.pop(f"{name}_flag", None) for name in _FLAGS}
+            level, format_ = given.pop("log_level"), given.pop("log_format")
+            logs.setup(level, format_)
+            flags = config.Flags(**taken | {"rules": taken["rules"] or ()})
+            return command(options=Options(flags=flags, log_level=level, log_format=format_), **given)
+
+        # click lists options in reverse order of decoration.
+        chosen = [*_SHARED, *([_HOST] if host else []), *([_RULES] if rules else [])]
+        decorated: Any = call
+        for option in reversed(chosen):
+            decorated = option(decorated)
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+_FLAGS = ("config", "zookeeper", "root", "state_dir", "host", "rules")
+_PATH: click.Path = click.Path(path_type=Path)
+
+_SHARED = (
+    click.option(
+        "--config",
+        "config_flag",
+        metavar="FILE",
+        type=_PATH,
+        help="The configuration. [ZKALERT_CONFIG; default: ./zkalert.yaml, then /etc/zkalert/zkalert.yaml]",
+    ),
+    click.option(
+        "--zookeeper", "zookeeper_flag", metavar="HOSTS", help="ZooKeeper, as host:port,... [ZKALERT_ZOOKEEPER]"
+    ),
+    click.option(
+        "--root", "root_flag", metavar="PATH", help="The top of zkalert's tree. [ZKALERT_ROOT; default: /zkalert]"
+    ),
+    click.option(
+        "--state-dir",
+        "state_dir_flag",
+        metavar="DIR",
+        type=_PATH,
+        help="Local files. [ZKALERT_STATE_DIR; default: zkalert in the user's state folder]",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(list(logs.LEVELS)),
+        default="info",
+        show_default=True,
+        help="The least that is logged, on standard error.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(logs.FORMATS),
+        default="text",
+        show_default=True,
+        help="Text for people, or one JSON object a line.",
+    ),
+)
+_HOST = click.option(
+    "--host", "host_flag", metavar="NAME", help="This host's name. [ZKALERT_HOST; default: the system's name]"
+)
+_RULES = click.option(
+    "--rules",
+    "rules_flag",
+    metavar="PATH",
+    type=_PATH,
+    multiple=True,
+    help="A rule file or a folder of them, in place of the configuration's; may be repeated.",
+)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Whether to write colour codes to `stream`: a terminal, and NO_COLOR (https://no-color.org) is not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,105 @@
+"""`zkalert.yaml`, environment and flags become one frozen Config.
+
+Comes in: what the command line says, and the environment. Goes out: a Config, or all findings of a file that is
+wrong. Secrets are filled in here, and never come out in a finding, an error or a repr.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from zkalert import documents
+from zkalert.config.meaning import Settings
+from zkalert.config.stamp import Stamp
+from zkalert.config.values import NO_FLAGS, Channel, Config, Flags, HistorySettings
+from zkalert.model import DocumentError, Finding, Level, UsageError
+
+__all__ = ["Channel", "Config", "Flags", "HistorySettings", "find", "load", "read", "read_file"]
+
+DEFAULT_FILES = (Path("zkalert.yaml"), Path("/etc/zkalert/zkalert.yaml"))
+
+
+def load(flags: Flags = NO_FLAGS, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration: flags over environment (`os.environ` unless given) over file.
+
+    Raises DocumentError with all findings where the file is wrong, UsageError where it cannot be read, or where a
+    flag or variable cannot work.
+    """
+    environ = os.environ if environ is None else environ
+    path = find(flags, environ)
+    text = b"" if path is None else read_file(path)
+    config, findings = read(text, path, flags, environ, uses_stamp=path is not None)
+    if config is None:
+        raise DocumentError(tuple(finding for finding in findings if finding.level is Level.ERROR))
+    return config
+
+
+def find(flags: Flags, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file to use: the one that is named, else the first default that exists, else None.
+
+    Raises UsageError where the one in the current folder could have been put there by anybody.
+    """
+    if flags.config is not None:
+        return flags.config
+    if environ.get("ZKALERT_CONFIG"):
+        return Path(environ["ZKALERT_CONFIG"])
+    for path in DEFAULT_FILES:
+        if path.is_file():
+            if not path.is_absolute():
+                _refuse_writable(path)
+            return path
+    return None
+
+
+def _refuse_writable(path: Path) -> None:
+    for place, what in ((path, "it"), (path.parent.resolve(), "its folder")):
+        if place.stat().st_mode & 0o002:
+            raise UsageError(
+                f"./{path} is not used, since everybody may write to {what}; "
+                f"name it with --config ./{path}, or take that right away: chmod o-w {place}"
+            )
+
+
+def read_file(path: Path) -> bytes:
+    """What stands in a file, a little more than a document may have at most. Raises UsageError where it cannot."""
+    try:
+        with path.open("rb") as file:
+            return file.read(documents.MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def read(
+    text: str | bytes,
+    path: Path | None,
+    flags: Flags = NO_FLAGS,
+    environ: Mapping[str, str] | None = None,
+    *,
+    uses_stamp: bool = False,
+    name: str = "",
+) -> tuple[Config | None, tuple[Finding, ...]]:
+    """The configuration in a text that came from `path` (None: from nowhere), and all findings, sorted.
+
+    None where a finding is an error. `uses_stamp` leaves the schema out where this very text has passed it before:
+    a sampler would pay ten megabytes for it. `name` is what people read in place of the path. Raises UsageError
+    where a flag or variable cannot work.
+    """
+    environ = os.environ if environ is None else environ
+    document, findings = documents.parse(text, name or str(path), "config")
+    if findings:
+        return None, findings
+    if document.data is None:
+        document.data = {}
+    settings = Settings(document, path, flags, environ)
+    stamp = Stamp(settings.state_dir, text) if uses_stamp else None
+    if stamp is None or not stamp.is_valid():
+        findings = documents.check(document)
+        if findings:
+            return None, findings
+        if stamp is not None:
+            stamp.write()
+    config = settings.config()
+    findings = settings.findings()
+    return (None if any(finding.level is Level.ERROR for finding in findings) else config), findings
