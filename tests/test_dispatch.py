@@ -111,7 +111,9 @@ class Desk:
     def sender(self, target: str) -> Sender:
         return self.senders.setdefault(target, Sender())
 
-    def submit(self, *effects: Effect, targets: tuple[str, ...] = ("ops/1",), **delivery: object) -> None:
+    def submit(
+        self, *effects: Effect, targets: tuple[str, ...] = ("ops/1",), is_new: bool = False, **delivery: object
+    ) -> None:
         for effect in effects:
             deliveries = tuple(
                 replace(
@@ -122,7 +124,7 @@ class Desk:
             )
             entry = OutboxEntry(effect=effect, deliveries=deliveries)
             self.ledger.entries[effect.id] = entry
-            self.dispatcher.submit([entry])
+            self.dispatcher.submit([entry], is_new=is_new)
 
     def wait(self, effect: Effect, state: DeliveryState, target: str = "ops/1") -> None:
         wait_for(lambda: self.ledger.state(effect, target) is state, f"{effect.id} at {target} to be {state.value}")
@@ -161,6 +163,25 @@ def test_a_delivery_is_claimed_sent_and_marked(desk: Desk) -> None:
     assert [state for _, _, state in desk.ledger.states] == [DeliveryState.CLAIMED, DeliveryState.DELIVERED]
     assert desk.sender("ops/1").sent == [(effect().id, False)]
     assert [told.attempt for told in desk.told] == [1]
+
+
+def test_a_delivery_that_was_claimed_as_its_entry_was_made_is_sent_without_another_claim(desk: Desk) -> None:
+    desk.sender("ops/1").answers = [RETRY]
+    desk.submit(effect(), is_new=True, state=DeliveryState.CLAIMED, attempts=1)
+    desk.wait(effect(), DeliveryState.DELIVERED)
+    assert desk.sender("ops/1").sent == [(effect().id, False), (effect().id, False)]
+    assert [told.attempt for told in desk.told] == [1, 2]
+    assert [state for _, _, state in desk.ledger.states] == [DeliveryState.CLAIMED, DeliveryState.DELIVERED]
+
+
+def test_a_new_delivery_is_claimed_at_once_only_for_a_channel_that_is_idle(desk: Desk) -> None:
+    channel = Target(id="ops/1", kind=TargetKind.NOTIFY, name="ops", url="json://x")
+    command = Target(id="run/1", kind=TargetKind.RUN, name="sh", run=Run(command="true"))
+    assert desk.dispatcher.first_delivery(channel, NOW).state is DeliveryState.CLAIMED
+    assert desk.dispatcher.first_delivery(command, NOW).state is DeliveryState.NEW
+    desk.sender("ops/1").gate.clear()
+    desk.submit(effect())
+    assert desk.dispatcher.first_delivery(channel, NOW).state is DeliveryState.NEW
 
 
 def test_a_failure_is_tried_again_and_the_count_of_attempts_kept(desk: Desk) -> None:

@@ -22,7 +22,6 @@ from zkalert.engine.status import Status
 from zkalert.lifecycle import close, deadline, inactive, needs_write, resume, step
 from zkalert.model import (
     Alert,
-    Delivery,
     Effect,
     Moment,
     Observation,
@@ -239,7 +238,7 @@ class Evaluator:
             targets = self._route(rule, effect)
             self._told.append((effect, targets))
             if targets:
-                deliveries = tuple(Delivery(target=target.id, kind=target.kind, name=target.name) for target in targets)
+                deliveries = tuple(self._dispatcher.first_delivery(target, effect.at) for target in targets)
                 yield OutboxEntry(effect=effect, deliveries=deliveries)
 
     # Timers.
@@ -280,7 +279,7 @@ class Evaluator:
         else:
             entries = [entry for change in changes for entry in change.entries]
             self._outbox.file(entries)
-            self._dispatcher.submit(entries)
+            self._dispatcher.submit(entries, is_new=True)
             for effect, targets in told:
                 self._tell(effect, targets)
 

@@ -1,0 +1,37 @@
+"""`zkalert engine`: evaluate rules against a ZooKeeper tree, and send what they say, until a signal says stop."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from zkalert.cli import common, serving
+from zkalert.config import Config
+from zkalert.engine import Engine, EngineSettings
+from zkalert.model import UsageError
+
+log = logging.getLogger("zkalert.engine")
+
+
+@click.command()
+@common.options(rules=True, host=True)
+def engine(options: common.Options) -> None:
+    """Evaluate rules and send alerts.
+
+    A second engine on the same tree waits, and takes over when the first one ends. SIGHUP reads the rules and
+    channels again; a set with errors changes nothing.
+    """
+
+    def settings(config: Config) -> EngineSettings:
+        if not config.rules:
+            raise UsageError("no rules: name files or folders with --rules PATH, or under rules: in zkalert.yaml")
+        return serving.engine_settings(config, serving.zookeeper_of(config), config.rules)
+
+    running = Engine(settings(options.load()))
+    serving.on_stop_signals(running.stop)
+    serving.on_reload_signal(options, running, settings)
+    log.info("engine starts")
+    running.run()
+    log.info("engine stopped")
+    serving.leave(0)

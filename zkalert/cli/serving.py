@@ -1,0 +1,99 @@
+"""What the commands that stay share: rules and channels as an engine takes them, signals, reload, the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from zkalert import rulefile
+from zkalert.cli import common, findings
+from zkalert.config import Config
+from zkalert.engine import Engine, EngineSettings
+from zkalert.model import DocumentError, UsageError, ZkalertError, ZookeeperSettings
+
+log = logging.getLogger("zkalert.rules")
+
+
+def engine_settings(
+    config: Config, zookeeper: ZookeeperSettings, rules: tuple[Path, ...], show: frozenset[str] = frozenset()
+) -> EngineSettings:
+    """Rules read and checked, with the channels they may name.
+
+    Raises DocumentError with every finding, UsageError for a path that does not exist.
+    """
+    rule_set = rulefile.load(rules, channels=config.channels)
+    if not rule_set.is_usable:
+        raise DocumentError(rule_set.findings)
+    return EngineSettings(
+        zookeeper=zookeeper,
+        host=config.host,
+        rules=rule_set.rules,
+        rules_digest=rulefile.digest(rule_set.rules),
+        channels={name: channel.urls for name, channel in config.channels.items()},
+        folder=config.source.parent if config.source else None,
+        show=show,
+    )
+
+
+def zookeeper_of(config: Config) -> ZookeeperSettings:
+    """The configured ensemble. Raises UsageError where there is none."""
+    if config.zookeeper is None:
+        raise UsageError(
+            "no ZooKeeper is configured: name its servers with --zookeeper HOST:PORT,..., ZKALERT_ZOOKEEPER, "
+            "or zookeeper.hosts in zkalert.yaml; `zkalert up` starts a local one"
+        )
+    return config.zookeeper
+
+
+def on_stop_signals(stop: Callable[[], None]) -> None:
+    """SIGINT and SIGTERM both end a command in order; a second one ends it at once."""
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: leave(1))
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, asked)
+
+
+def on_reload_signal(options: common.Options, engine: Engine, settings: Callable[[Config], EngineSettings]) -> None:
+    """SIGHUP reads rules and channels again. A bad set changes nothing: the old one stays, and the log says why."""
+    reading = threading.Lock()
+
+    def reload() -> None:
+        with reading:
+            try:
+                fresh = settings(options.load())
+            except DocumentError as error:
+                for finding in error.findings:
+                    log.error("%s", findings.one_line(finding))
+                log.error("rules not reloaded: %d findings; the old rules stay", len(error.findings))
+            except ZkalertError as error:
+                log.error("rules not reloaded: %s; the old rules stay", error)
+            else:
+                engine.reload(fresh)
+                log.info("rules reloaded: %d rules", len(fresh.rules))
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=reload, name="zkalert-reload", daemon=True).start()
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, asked)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now: a send that hangs in another thread would hold the interpreter."""
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):  # whoever read them may have gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)

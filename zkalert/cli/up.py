@@ -1,0 +1,106 @@
+"""`zkalert up`: a local ZooKeeper if none is configured, a sampler, an engine and a live table, in one command."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import click
+
+from zkalert import agent
+from zkalert.cli import common, serving
+from zkalert.config import Config
+from zkalert.documents import shipped
+from zkalert.engine import Engine, EngineSettings, Listener
+from zkalert.localzk import LocalServer, find_zookeeper, local_password
+from zkalert.model import ZkalertError, ZookeeperSettings
+
+log = logging.getLogger("zkalert.up")
+
+
+@click.command()
+@common.options(rules=True, host=True)
+@click.option("--no-ui", is_flag=True, help="Log lines instead of the live table.")
+def up(options: common.Options, no_ui: bool) -> None:
+    """Run everything on this machine: ZooKeeper, sampler, engine, and a table of what goes on.
+
+    Without configured ZooKeeper hosts it starts a local server, and stops it at the end. Without rules it takes
+    those that come with zkalert. Ctrl-C ends it.
+    """
+    config = options.load()
+    with contextlib.ExitStack() as stack:
+        zookeeper = config.zookeeper or stack.enter_context(_local_server(config))
+        _work(options, replace(config, zookeeper=zookeeper), zookeeper, no_ui=no_ui)
+    serving.leave(0)
+
+
+def _work(options: common.Options, config: Config, zookeeper: ZookeeperSettings, *, no_ui: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - with --no-ui in a log file nobody needs it
+
+    from zkalert.cli import live  # noqa: PLC0415
+
+    console = Console()
+    has_table = not no_ui and console.is_terminal
+
+    def settings(fresh: Config) -> EngineSettings:
+        show = live.SHOWN if has_table else frozenset()
+        return serving.engine_settings(fresh, zookeeper, fresh.rules or (shipped("rules"),), show)
+
+    with contextlib.ExitStack() as stack:
+        listener = Listener()
+        if has_table:
+            view = live.LiveView(f"{config.host} on {zookeeper.hosts}", console)
+            view.start()
+            stack.callback(view.stop)
+            _log_above(live.LogHandler(console))
+            listener = view
+        engine = Engine(settings(config), listener)
+        stop = threading.Event()
+        errors: list[ZkalertError] = []
+
+        def stop_all() -> None:
+            stop.set()
+            engine.stop()
+
+        def sample() -> None:
+            try:
+                agent.run(config, stop)
+            except ZkalertError as error:
+                errors.append(error)
+            finally:
+                stop_all()
+
+        serving.on_stop_signals(stop_all)
+        serving.on_reload_signal(options, engine, settings)
+        sampler = threading.Thread(target=sample, name="zkalert-agent", daemon=True)
+        sampler.start()
+        log.info("watching %s", zookeeper.hosts)
+        try:
+            engine.run()
+        finally:
+            stop.set()
+            sampler.join(1.5)
+    if errors:
+        raise errors[0]
+
+
+def _log_above(handler: logging.Handler) -> None:
+    root = logging.getLogger()
+    for present in root.handlers:
+        handler.setFormatter(present.formatter)
+    root.handlers[:] = [handler]
+
+
+@contextlib.contextmanager
+def _local_server(config: Config) -> Iterator[ZookeeperSettings]:
+    """A server of our own for as long as it is needed, with its data below the state directory."""
+    find_zookeeper(os.environ)  # say at once what is missing
+    folder = config.state_dir / "zookeeper"
+    password = local_password(config.state_dir)
+    with LocalServer(folder) as server:
+        log.info("ZooKeeper serves at %s, its data is in %s", server.hosts, folder)
+        yield ZookeeperSettings(hosts=server.hosts, digest=f"zkalert:{password}", session_timeout=4.0)
