@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from zkalert.engine import Engine, EngineSettings, Listener, Status, Told
 from zkalert.model import Alert, Effect, HostInfo, Sample, Target, ZookeeperSettings
 from zkalert.rulefile import parse
 from zkalert.tree import Tree, decode_alert, encode_host, encode_sample
-from zkalert.zk import Client
+from zkalert.zk import Client, NoNodeError
 
 
 class Witness(Listener):
@@ -196,9 +197,10 @@ class Stage:
         if self.client.exists(self.tree.alerts):
             for rule in self.client.get_children(self.tree.alerts):
                 for series in self.client.get_children(f"{self.tree.alerts}/{rule}"):
-                    alert = decode_alert(self.client.get(f"{self.tree.alerts}/{rule}/{series}")[0])
-                    assert isinstance(alert, Alert)
-                    found.append(alert)
+                    with contextlib.suppress(NoNodeError):  # resolved since it was listed
+                        alert = decode_alert(self.client.get(f"{self.tree.alerts}/{rule}/{series}")[0])
+                        assert isinstance(alert, Alert)
+                        found.append(alert)
         return found
 
     def wait_states(self, *states: str, timeout: float = 10) -> list[Alert]:

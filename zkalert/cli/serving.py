@@ -22,9 +22,7 @@ from zkalert.model import DocumentError, UsageError, ZkalertError, ZookeeperSett
 log = logging.getLogger("zkalert.rules")
 
 
-def engine_settings(
-    config: Config, zookeeper: ZookeeperSettings, rules: tuple[Path, ...], show: frozenset[str] = frozenset()
-) -> EngineSettings:
+def engine_settings(config: Config, zookeeper: ZookeeperSettings, rules: tuple[Path, ...]) -> EngineSettings:
     """Rules read and checked, with the channels they may name.
 
     Raises DocumentError with every finding, UsageError for a path that does not exist.
@@ -39,7 +37,6 @@ def engine_settings(
         rules_digest=rulefile.digest(rule_set.rules),
         channels={name: channel.urls for name, channel in config.channels.items()},
         folder=config.source.parent if config.source else None,
-        show=show,
     )
 
 

@@ -32,13 +32,15 @@ def up(options: common.Options, no_ui: bool) -> None:
     those that come with zkalert. Ctrl-C ends it.
     """
     config = options.load()
+    prepared = _settings(config)  # bad rules are told before anything starts
     with contextlib.ExitStack() as stack:
         zookeeper = config.zookeeper or stack.enter_context(_local_server(config))
-        _work(options, replace(config, zookeeper=zookeeper), zookeeper, no_ui=no_ui)
+        prepared = replace(prepared, zookeeper=zookeeper)
+        _work(options, replace(config, zookeeper=zookeeper), prepared, no_ui=no_ui)
     serving.leave(0)
 
 
-def _work(options: common.Options, config: Config, zookeeper: ZookeeperSettings, *, no_ui: bool) -> None:
+def _work(options: common.Options, config: Config, prepared: EngineSettings, *, no_ui: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - with --no-ui in a log file nobody needs it
 
     from zkalert.cli import live  # noqa: PLC0415
@@ -46,19 +48,21 @@ def _work(options: common.Options, config: Config, zookeeper: ZookeeperSettings,
     console = Console()
     has_table = not no_ui and console.is_terminal
 
+    show = live.SHOWN if has_table else frozenset()
+    hosts = prepared.zookeeper.hosts
+
     def settings(fresh: Config) -> EngineSettings:
-        show = live.SHOWN if has_table else frozenset()
-        return serving.engine_settings(fresh, zookeeper, fresh.rules or (shipped("rules"),), show)
+        return replace(_settings(fresh), zookeeper=prepared.zookeeper, show=show)
 
     with contextlib.ExitStack() as stack:
         listener = Listener()
         if has_table:
-            view = live.LiveView(f"{config.host} on {zookeeper.hosts}", console)
+            view = live.LiveView(f"{config.host} on {hosts}", console)
             view.start()
             stack.callback(view.stop)
             _log_above(live.LogHandler(console))
             listener = view
-        engine = Engine(settings(config), listener)
+        engine = Engine(replace(prepared, show=show), listener)
         stop = threading.Event()
         errors: list[ZkalertError] = []
 
@@ -78,7 +82,7 @@ def _work(options: common.Options, config: Config, zookeeper: ZookeeperSettings,
         serving.on_reload_signal(options, engine, settings)
         sampler = threading.Thread(target=sample, name="zkalert-agent", daemon=True)
         sampler.start()
-        log.info("watching %s", zookeeper.hosts)
+        log.info("watching %s", hosts)
         try:
             engine.run()
         finally:
@@ -86,6 +90,12 @@ def _work(options: common.Options, config: Config, zookeeper: ZookeeperSettings,
             sampler.join(1.5)
     if errors:
         raise errors[0]
+
+
+def _settings(config: Config) -> EngineSettings:
+    """What the engine works with; without rules of the user's own, those that come with zkalert."""
+    not_yet = ZookeeperSettings(hosts="")
+    return serving.engine_settings(config, config.zookeeper or not_yet, config.rules or (shipped("rules"),))
 
 
 def _log_above(handler: logging.Handler) -> None:
