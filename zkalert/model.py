@@ -10,7 +10,8 @@ The error tree, drawn once::
     │   └── DocumentError   a document has findings; it carries them                  exit code 1
     ├── HostNameTaken       another sampler publishes under this host name            exit code 1
     ├── LayoutTooNew        the tree was written by a newer zkalert                   exit code 1
-    └── ServerUnavailable   no local ZooKeeper could be found or started              exit code 1
+    ├── ServerUnavailable   no local ZooKeeper could be found or started              exit code 1
+    └── HistoryError        there is no history that could be used (in journal)       exit code 1
 """
 
 from __future__ import annotations

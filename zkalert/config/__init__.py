@@ -90,11 +90,12 @@ def read(
     document, findings = documents.parse(text, name or str(path), "config")
     if findings:
         return None, findings
-    if document.data is None:
+    is_empty = document.data is None
+    if is_empty:
         document.data = {}
     settings = Settings(document, path, flags, environ)
     stamp = Stamp(settings.state_dir, text) if uses_stamp else None
-    if stamp is None or not stamp.is_valid():
+    if not is_empty and (stamp is None or not stamp.is_valid()):
         findings = documents.check(document)
         if findings:
             return None, findings

@@ -1,0 +1,83 @@
+"""Joins the parts that run on each host: the sampler, and the history of what it read.
+
+Comes in: a Config, and the event that ends it. It knows nothing of rules or messages, and loads none of their parts.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from zkalert import clock, zk
+from zkalert.config import Config
+from zkalert.journal import FILE_NAME, History
+from zkalert.model import UsageError, ZookeeperSettings
+from zkalert.sampler import Sampler, machine_id
+from zkalert.tree import Tree
+
+_GRACE = 0.4  # seconds for the step in hand, and again for the end of the session
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Sample this host until `stop` is set, then close everything within a second.
+
+    An error that ends it sets `stop` itself, for whoever else waits on it. Raises UsageError where no ZooKeeper is
+    configured, HostNameTaken, LayoutTooNew, HistoryError, or another ZkalertError where the first write is refused.
+    """
+    if config.zookeeper is None:
+        raise UsageError(
+            "no ZooKeeper is configured: name its servers with --zookeeper HOST:PORT,..., ZKALERT_ZOOKEEPER, "
+            "or zookeeper.hosts in zkalert.yaml"
+        )
+    client = zk.make_client(config.zookeeper)
+    errors: list[BaseException] = []
+
+    def work(zookeeper: ZookeeperSettings) -> None:
+        try:
+            _sample(config, zookeeper, client, stop)
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            errors.append(error)
+        finally:
+            stop.set()
+
+    # A thread of its own: its step may wait for a server that has gone silent, and `stop` is heard all the same.
+    worker = threading.Thread(target=work, args=(config.zookeeper,), name="sampler", daemon=True)
+    worker.start()
+    clock.wait(stop, None)
+    worker.join(_GRACE)
+    _end_session(client)
+    worker.join(_GRACE)
+    if errors:
+        raise errors[0]
+
+
+def _end_session(client: zk.Client) -> None:
+    """Close the session, so that the ephemeral goes at once; a server that does not answer is not waited for."""
+
+    def end() -> None:
+        client.stop()
+        client.close()
+
+    closer = threading.Thread(target=end, name="end of session", daemon=True)
+    closer.start()
+    closer.join(_GRACE)
+
+
+def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, stop: threading.Event) -> None:
+    history = History(config.state_dir / FILE_NAME, config.history.max_age, config.history.max_size)
+    try:
+        if not zk.connect(client, stop):
+            return
+        sampler = Sampler(
+            client=client,
+            tree=Tree(zookeeper.root),
+            host=config.host,
+            labels=config.labels,
+            machine=machine_id(config.state_dir),
+            intervals=config.intervals,
+            keep=lambda samples: history.append(samples, config.host),
+        )
+        while not stop.is_set():
+            next_at = sampler.step(clock.monotonic())
+            clock.wait(stop, next_at - clock.monotonic())
+    finally:
+        history.close()

@@ -1,0 +1,195 @@
+"""Reads the families of this host that have no devices, and knows the readers of all.
+
+Comes in: a family's name and the monotonic time. Goes out: a Reading. A field that the system lacks is absent, and
+what fails is an error in its own family's reading: no reader stops another.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+
+from zkalert import clock
+from zkalert.metrics import FAMILIES
+from zkalert.model import Value
+from zkalert.sampler import devices
+from zkalert.sampler.reading import Reading
+
+Reader = Callable[[float], Reading]
+
+_FAILURES = (psutil.Error, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
+"""What psutil and the kernel's files answer with where they cannot answer (NotImplementedError among them)."""
+
+
+class Collector:
+    """The readers of all families; those that tell a share of the last interval remember the reading before.
+
+    Making one takes the first of these readings, so that the first sample is no rate since boot.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._readers: dict[str, Reader] = {
+            "memory_usage": _memory,
+            "cpu_usage": Processors(),
+            "disk_usage": devices.FileSystems(),
+            "process_number": _processes,
+            "swap_usage": _swap,
+            "load_average": _load,
+            "disk_io": devices.disk_io,
+            "network_io": devices.Interfaces(now),
+            "uptime": _uptime,
+        }
+
+    def read(self, family: str, now: float) -> Reading:
+        """What the system says of `family` at `now` (monotonic seconds); never raises for what the system does."""
+        try:
+            return self._readers[family](now)
+        except _FAILURES as error:
+            return Reading(errors=(f"cannot be read: {str(error) or type(error).__name__}",))
+
+
+def fields_of(family: str, source: object, names: Sequence[str] = ()) -> dict[str, Value]:
+    """Those fields of a psutil tuple that the metric table has too (`names`: of these alone)."""
+    return {
+        name: value for name in names or FAMILIES[family].fields if (value := getattr(source, name, None)) is not None
+    }
+
+
+def _memory(_now: float) -> Reading:
+    return Reading(values=fields_of("memory_usage", psutil.virtual_memory()))
+
+
+def _swap(_now: float) -> Reading:
+    # psutil warns where the kernel does not count swapping (some containers), and says 0: then there is no such field.
+    with warnings.catch_warnings(record=True) as uncounted:
+        warnings.simplefilter("always")
+        swap = psutil.swap_memory()
+    values = fields_of("swap_usage", swap, ("percent", "total", "used", "free"))
+    if not uncounted:
+        values |= {"in": swap.sin, "out": swap.sout}
+    return Reading(values=values)
+
+
+def _load(_now: float) -> Reading:
+    cores = psutil.cpu_count() or 1
+    values: dict[str, Value] = {}
+    for name, load in zip(("1m", "5m", "15m"), psutil.getloadavg(), strict=True):
+        values[name] = round(load, 2)
+        values[f"{name}_per_cpu"] = round(load / cores, 3)
+    return Reading(values=values)
+
+
+def _uptime(_now: float) -> Reading:
+    boot = psutil.boot_time()
+    return Reading(values={"seconds": round(max(0.0, clock.wall() - boot), 1), "boot_time": round(boot, 1)})
+
+
+# Processes ----------------------------------------------------------------------------------------------------------
+
+_RUNNING, _SLEEPING, _ZOMBIE = b"R", b"SDI", b"Z"
+
+
+def _processes(_now: float) -> Reading:
+    return _linux_processes() if psutil.LINUX else _other_processes()
+
+
+def _linux_processes() -> Reading:
+    # One read of one file each: a seventh of what psutil.process_iter costs, which keeps an object per process.
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - Path objects cost more than the read
+    counts = dict.fromkeys(("count", "running", "sleeping", "zombie", "threads"), 0)
+    for pid in pids:
+        try:
+            descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            continue
+        try:
+            line = os.read(descriptor, 1024)
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(descriptor)
+        # The name stands in parentheses and may hold any character, parentheses too: count from the last one.
+        fields = line[line.rindex(b")") + 2 :].split(b" ", 18)
+        state = fields[0]
+        counts["count"] += 1
+        counts["running"] += state in _RUNNING
+        counts["sleeping"] += state in _SLEEPING
+        counts["zombie"] += state in _ZOMBIE
+        counts["threads"] += int(fields[17])
+    limits = [limit for name in ("pid_max", "threads-max") if (limit := _kernel_limit(name)) is not None]
+    values: dict[str, Value] = {**counts, **({"limit": min(limits)} if limits else {})}
+    hidden = () if "1" in pids else ("processes of others are hidden from this user (hidepid)",)
+    return Reading(values=values, errors=hidden)
+
+
+def _kernel_limit(name: str) -> int | None:
+    text = devices.read_text(f"/proc/sys/kernel/{name}")
+    return int(text) if text.isdigit() else None
+
+
+def _other_processes() -> Reading:
+    counts = dict.fromkeys(("count", "running", "sleeping", "zombie", "threads"), 0)
+    kinds = {
+        psutil.STATUS_RUNNING: "running",
+        psutil.STATUS_SLEEPING: "sleeping",
+        psutil.STATUS_DISK_SLEEP: "sleeping",
+        psutil.STATUS_IDLE: "sleeping",
+        psutil.STATUS_ZOMBIE: "zombie",
+    }
+    for process in psutil.process_iter(["status", "num_threads"]):
+        counts["count"] += 1
+        kind = kinds.get(process.info["status"])
+        if kind is not None:
+            counts[kind] += 1
+        counts["threads"] += process.info["num_threads"] or 0
+    return Reading(values=counts)
+
+
+# Processors ---------------------------------------------------------------------------------------------------------
+
+
+class Processors:
+    """Shares of processor time between two readings, of each core and of all."""
+
+    def __init__(self) -> None:
+        self._before: list[Any] = psutil.cpu_times(percpu=True)
+
+    def __call__(self, _now: float) -> Reading:
+        times: list[Any] = psutil.cpu_times(percpu=True)
+        before, self._before = self._before, times
+        cores: dict[str, Value] = {"cores": len(times)}
+        if len(before) != len(times):
+            return Reading(values=cores, errors=("the number of cores changed since the last reading",))
+        # A core that was off for a while counts from anew, and iowait may step back: no share is negative.
+        spent = [
+            [max(0.0, after - until) for after, until in zip(now, then, strict=True)]
+            for now, then in zip(times, before, strict=True)
+        ]
+        names = times[0]._fields
+        whole = [sum(column) for column in zip(*spent, strict=True)]
+        return Reading(
+            values=_shares(names, whole) | cores,
+            instances={str(core): shares for core, row in enumerate(spent) if (shares := _shares(names, row))},
+        )
+
+
+def _shares(names: Sequence[str], spent: Sequence[float]) -> dict[str, Value]:
+    """Percent of the time that passed; empty where none did."""
+    seconds = dict(zip(names, spent, strict=True))
+    # The kernel counts the time of guests within user and nice as well.
+    passed = sum(spent) - seconds.get("guest", 0.0) - seconds.get("guest_nice", 0.0)
+    if passed <= 0:
+        return {}
+    shares: dict[str, Value] = {
+        name: _percent(part, passed) for name, part in seconds.items() if name in FAMILIES["cpu_usage"].fields
+    }
+    idle = seconds.get("idle", 0.0) + seconds.get("iowait", 0.0)
+    return {"percent": _percent(passed - idle, passed)} | shares
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(min(100.0, max(0.0, 100.0 * part / whole)), 2)
