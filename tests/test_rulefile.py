@@ -244,3 +244,20 @@ def test_what_is_wrong_in_the_defaults_is_told_once() -> None:
     rules = "".join(f"  - {{name: r{index}}}\n" for index in range(50))
     found = problems(f"defaults: {{metric: cpu, comparator: '>', threshold: hot, duration: 0s}}\nrules:\n{rules}")
     assert [(finding.line, finding.code) for finding in found] == [(1, "unknown-metric")]
+
+
+def test_what_the_schema_says_of_one_rule_hides_nothing_of_the_others() -> None:
+    text = """
+rules:
+  - {name: x, metric: memory_usage, comparator: ">", threshold: 90, for: 2m}
+  - {name: y, metric: memory, comparator: ">", threshold: 2GiB}
+  - {name: y, metric: disk_usage.free, comparator: "<", threshold: 10%}
+"""
+    rules, findings = rulefile.parse(text, "f.yaml")
+    assert rules == ()
+    assert [(finding.line, finding.code) for finding in findings] == [
+        (3, "unknown-key"),
+        (4, "unknown-metric"),
+        (5, "duplicate-name"),
+        (5, "wrong-threshold"),
+    ]

@@ -62,7 +62,7 @@ def test_a_finding_has_its_place_the_line_a_caret_and_the_cure(tmp_path: Path) -
 
 
 def test_all_files_are_told_of_in_order(tmp_path: Path) -> None:
-    (tmp_path / "b.yaml").write_text(BAD)
+    (tmp_path / "b.yaml").write_text(BAD.replace("name: ", "name: b-"))
     (tmp_path / "a.yaml").write_text(BAD)
     (tmp_path / "c.yaml").write_text("rules: [\n")
     (tmp_path / "d.yaml").write_text("# empty\n")

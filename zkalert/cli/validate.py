@@ -96,6 +96,7 @@ def _check(flags: config.Flags, home: Path | None, paths: tuple[Path, ...]) -> _
 def _check_rules(sources: Iterable[_Source], channels: Collection[str] | None) -> tuple[int, list[Finding]]:
     found: list[Finding] = []
     taken: dict[str, str] = {}
+    count = 0
     for source in sources:
         if source.finding is not None:
             found.append(source.finding)
@@ -103,8 +104,8 @@ def _check_rules(sources: Iterable[_Source], channels: Collection[str] | None) -
         rules: tuple[Rule, ...]
         rules, about = rulefile.parse(source.text, source.name, channels=channels, taken=taken)
         found += about
-        taken.update((rule.name, rule.source) for rule in rules)
-    return len(taken), found
+        count += len(rules)
+    return count, found
 
 
 def _sources(paths: Iterable[Path]) -> Iterator[_Source]:

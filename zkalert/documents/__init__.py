@@ -7,9 +7,20 @@ business.
 
 from __future__ import annotations
 
-from zkalert.documents.judging import check, show
+from zkalert.documents.judging import check, faulty_places, show
 from zkalert.documents.masking import urls as without_urls
 from zkalert.documents.reading import MAX_BYTES, Document, parse, paused_gc
 from zkalert.documents.shipped import schema_bytes, shipped
 
-__all__ = ["MAX_BYTES", "Document", "check", "parse", "paused_gc", "schema_bytes", "shipped", "show", "without_urls"]
+__all__ = [
+    "MAX_BYTES",
+    "Document",
+    "check",
+    "faulty_places",
+    "parse",
+    "paused_gc",
+    "schema_bytes",
+    "shipped",
+    "show",
+    "without_urls",
+]

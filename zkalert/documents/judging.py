@@ -49,6 +49,12 @@ def check(document: Document) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def faulty_places(document: Document) -> set[_Path]:
+    """Where the schema has something to say, as paths of keys and indices."""
+    errors = islice(_validator(document.kind).iter_errors(document.data), MAX_FINDINGS)
+    return {tuple(error.absolute_path) for error in errors}
+
+
 @functools.cache
 def _validator(kind: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - see above

@@ -7,12 +7,12 @@ that stand twice. What a rule does is not known here, only what it may say.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from zkalert import documents
-from zkalert.model import EMPTY, Finding, Level, Rule, UsageError
+from zkalert.model import Finding, Level, Rule, UsageError
 from zkalert.rulefile.meaning import Meaning, digest
 
 __all__ = ["RuleSet", "digest", "files_in", "is_config_name", "load", "parse", "read"]
@@ -55,7 +55,6 @@ def load(paths: Iterable[Path], *, channels: Collection[str] | None = None) -> R
             part, found = parse(text, str(file), channels=channels, taken=taken)
             rules += part
             findings += found
-            taken.update((rule.name, rule.source) for rule in part)
     findings.sort(key=lambda finding: (finding.file, finding.line, finding.column))
     return RuleSet(rules=tuple(rules), findings=tuple(findings), files=files)
 
@@ -65,22 +64,29 @@ def parse(
     file: str,
     *,
     channels: Collection[str] | None = None,
-    taken: Mapping[str, str] = EMPTY,
+    taken: dict[str, str] | None = None,
 ) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
     """The rules in one text, named `file` to people, and all findings, sorted; no rules where one is an error.
 
-    `channels` are the names that actions may use (None: not checked), `taken` the names that rules of other files
-    have, with their `file:line`.
+    `channels` are the names that actions may use (None: not checked). `taken` holds the names that rules of other
+    files have, with their `file:line`; those of this file are added to it.
     """
     document, findings = documents.parse(text, file, "rules")
     if findings:
         return (), findings
     if document.data is None:
         return (), (document.finding((), "empty", "no rules in this file", level=Level.ADVICE),)
+    taken = {} if taken is None else taken
     findings = documents.check(document)
-    if findings:
-        return (), findings
-    return Meaning(document, channels, taken).rules()
+    if not findings:
+        return Meaning(document, channels, taken).rules()
+    # Rules that the schema has nothing to say of may still be wrong, and the user wants to hear all at once.
+    places = documents.faulty_places(document)
+    if all(len(place) > 1 and place[0] == "rules" for place in places):
+        skipped = frozenset(place[1] for place in places)
+        more = Meaning(document, channels, taken, skipped).rules()[1]
+        findings = tuple(sorted({*findings, *more}, key=lambda finding: (finding.line, finding.column, finding.code)))
+    return (), findings
 
 
 def files_in(path: Path, *, configs: bool = False) -> Iterator[Path]:

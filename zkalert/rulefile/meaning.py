@@ -60,36 +60,51 @@ _Path: TypeAlias = tuple["str | int", ...]
 class Meaning:
     """One pass over one document."""
 
-    def __init__(self, document: Document, channels: Collection[str] | None, taken: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        channels: Collection[str] | None,
+        taken: dict[str, str],
+        skipped: Collection[str | int] = (),
+    ) -> None:
         self._document = document
         self._channels = channels
         self._taken = taken
+        self._skipped = skipped
         self._defaults: _Raw = document.data.get("defaults", {})
         self._findings: dict[Finding, None] = {}  # what is wrong in `defaults` is told once, not for each rule
         self._templates: dict[str, str | None] = {}
 
     def rules(self) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
-        """All rules, or none where a finding is an error; and all findings, sorted."""
-        rules: dict[str, Rule] = {}
+        """All rules but the skipped ones, or none where a finding is an error; and all findings, sorted."""
+        rules: list[Rule] = []
         for index, raw in enumerate(self._document.data["rules"]):
-            rule = self._rule(index, raw)
-            if rule is None:
+            if index in self._skipped:
                 continue
-            first = self._taken.get(rule.name) or (rules[rule.name].source if rule.name in rules else "")
-            if first:
-                self._add(
-                    ("rules", index, "name"),
-                    "duplicate-name",
-                    f"a second rule named {rule.name}",
-                    expected="a name that no other rule has",
-                    hint=f"the first is at {first}",
-                )
-            else:
-                rules[rule.name] = rule
+            self._name(index, raw["name"])
+            rule = self._rule(index, raw)
+            if rule is not None:
+                rules.append(rule)
         findings = sorted(self._findings, key=lambda finding: (finding.line, finding.column, finding.code))
         if any(finding.level is Level.ERROR for finding in findings):
             return (), tuple(findings)
-        return tuple(rules.values()), tuple(findings)
+        return tuple(rules), tuple(findings)
+
+    def _name(self, index: int, name: str) -> None:
+        first = self._taken.get(name)
+        if first is None:
+            self._taken[name] = self._source(index)
+        else:
+            self._add(
+                ("rules", index, "name"),
+                "duplicate-name",
+                f"a second rule named {name}",
+                expected="a name that no other rule has",
+                hint=f"the first is at {first}",
+            )
+
+    def _source(self, index: int) -> str:
+        return f"{self._document.file}:{self._document.line(('rules', index))}"
 
     def _rule(self, index: int, raw: _Raw) -> Rule | None:
         place: _Path = ("rules", index)
@@ -132,7 +147,7 @@ class Meaning:
                 summary=whole.get("summary", ""),
                 description=whole.get("description", ""),
                 enabled=whole.get("enabled", True),
-                source=f"{self._document.file}:{self._document.line(place)}",
+                source=self._source(index),
             )
         )
 
