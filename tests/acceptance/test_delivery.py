@@ -26,7 +26,7 @@ rules:
 
 def test_a_webhook_hears_of_firing_and_of_resolved(stage: Stage, http_receiver: HttpReceiver) -> None:
     stage.publish(50)
-    stage.engine(HIGH, {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    running = stage.engine(HIGH, {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
     crossed = time.monotonic()
     stage.publish(95.5)
     (firing,) = http_receiver.wait(1)
@@ -34,6 +34,8 @@ def test_a_webhook_hears_of_firing_and_of_resolved(stage: Stage, http_receiver: 
     assert "memory at 95.5% on web1" in firing.json["title"]
     assert firing.json["type"] == "failure"
     stage.publish(96)
+    # A watch tells of the newest value alone: the next one has to wait for this one to be seen.
+    wait_for(lambda: running.witness.last and any(a.value == 96 for a in running.witness.last.alerts), "96 to be seen")
     stage.publish(40)
     _, resolved = http_receiver.wait(2)
     assert "resolved" in resolved.json["title"]
