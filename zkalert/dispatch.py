@@ -40,6 +40,7 @@ GIVE_UP_AFTER = 24 * 3600.0
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 300.0
 NOT_NOW = 0.2  # until a ledger that could not be reached is asked again
+AFTER_ERROR = 60.0
 RUNS_AT_ONCE = 4
 
 
@@ -132,7 +133,13 @@ class _Worker:
                 if self._is_stopped or job is None:
                     return
                 job.is_running = True
-            is_done = self._dispatcher.deliver(self.target, self._sender, job)
+            try:
+                is_done = self._dispatcher.deliver(self.target, self._sender, job)
+            except Exception:
+                # The outermost frame of the worker: an error in one delivery must not silence its channel.
+                log.exception("%s: %s could not be delivered; trying again", job.effect.key, self.target.name)
+                job.due = clock.monotonic() + AFTER_ERROR
+                is_done = False
             with self._wake:
                 job.is_running = False
                 if is_done and job in self._jobs:

@@ -90,7 +90,8 @@ class Owner:
         """Give the lock back, so that a waiting engine need not wait for the session's end."""
         self._stop.set()
         self.lost()
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -103,6 +104,8 @@ class Owner:
                 log.warning("ownership of shard %d ended: %s", SHARD, failed)
             except (KazooException, *UNCERTAIN):
                 pass  # the connection went; the state listener says so
+            except Exception:
+                log.exception("ownership of shard %d ended", SHARD)
             finally:
                 self._release()
             clock.wait(self._stop, 0.2)

@@ -78,11 +78,13 @@ class AlertStore:
             for name in self._client.get_children(folder):
                 path = f"{folder}/{name}"
                 data, stat = self._client.get(path)
+                # Of a broken one too: the next transition of its series writes over it.
+                self._versions[path] = stat.version
                 alert = decode_alert(data)
                 if isinstance(alert, Problem) or self._path(alert) != path:
-                    log.error("the alert record %s cannot be used and is left alone: %s", path, alert)
+                    why = alert.message if isinstance(alert, Problem) else "it belongs to another path"
+                    log.error("the alert record %s cannot be used: %s", path, why)
                     continue
-                self._versions[path] = stat.version
                 alerts.append(alert)
         return alerts
 
@@ -171,7 +173,8 @@ class Outbox:
             data, stat = self._client.get(f"{folder}/{name}")
             entry = decode_entry(data)
             if isinstance(entry, Problem) or self._path(entry) != f"{folder}/{name}":
-                log.error("the outbox entry %s/%s cannot be used and is left alone: %s", folder, name, entry)
+                why = entry.message if isinstance(entry, Problem) else "it belongs to another path"
+                log.error("the outbox entry %s/%s cannot be used and is left alone: %s", folder, name, why)
                 continue
             self._filed[entry.effect.id] = _Filed(entry, stat.version, threading.Lock())
         return [filed.entry for filed in self._filed.values()]

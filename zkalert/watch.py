@@ -240,7 +240,10 @@ class Registry:
         watched.zxid = zxid
         is_news, watched.is_news = watched.is_news, False
         if self._watched.get(watched.path) is watched:
-            self._put(watched.decode(Reading(content, stat, mono, is_news)))
+            try:
+                self._put(watched.decode(Reading(content, stat, mono, is_news)))
+            except Exception:  # kazoo would swallow it
+                log.exception("%s could not be decoded", watched.path)
 
     def _missing(self, watched: _Watched) -> None:
         """The znode is not there: wait until it is made, or until the list of its parent names it again."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kazoo.security import make_digest_acl
 
 from tests.acceptance.stage import EngineProcess, Stage
 from tests.helpers import Answer, HttpReceiver, expire_session, lose_connection, wait_for
 from zkalert.localzk import LocalEnsemble, LocalServer
+from zkalert.localzk.server import free_ports
 from zkalert.model import State, ZookeeperSettings
 from zkalert.zk import make_client
 
@@ -200,6 +203,17 @@ def test_zookeeper_restarts_meanwhile_and_nothing_is_lost_or_told_twice(
         assert titles(http_receiver) == ["warning", "resolved"]
     finally:
         close(stage)
+
+
+def test_an_engine_that_waits_for_zookeeper_can_be_ended(stage: Stage) -> None:
+    nowhere = Stage(replace(stage.zookeeper, hosts=f"127.0.0.1:{free_ports(1)[0]}"), stage.client, stage.folder)
+    engine = nowhere.process(rule())
+    engine.wait_log("waiting for it")
+    asked = time.monotonic()
+    engine.signal(signal.SIGTERM)
+    assert engine.process.wait(10) == 0
+    assert time.monotonic() - asked < 5
+    assert "Traceback" not in engine.log
 
 
 def test_an_engine_waits_for_a_zookeeper_that_is_not_there_and_says_so_once(
@@ -397,7 +411,7 @@ def test_a_duration_ends_on_time_between_two_samples(stage: Stage, http_receiver
     assert 0.7 <= request.at - crossed < 1.2
 
 
-def test_a_record_that_somebody_broke_is_left_alone_and_the_rest_works(
+def test_a_record_that_somebody_broke_is_written_over_and_the_rest_works(
     stage: Stage, http_receiver: HttpReceiver
 ) -> None:
     for path in (stage.tree.alert("memory-high", "web1", None), f"{stage.tree.outbox(0)}/0123.firing"):
@@ -405,3 +419,39 @@ def test_a_record_that_somebody_broke_is_left_alone_and_the_rest_works(
     stage.publish(95, host="web2")
     stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
     http_receiver.wait(1)
+    stage.publish(95, host="web1")
+    http_receiver.wait(2)
+    stage.wait_states("firing", "firing")
+
+
+def test_a_tree_of_a_newer_zkalert_is_refused_with_one_message(stage: Stage) -> None:
+    stage.client.create(stage.tree.layout, b'{"version": 2}', makepath=True)
+    engine = stage.process(rule())
+    assert engine.process.wait(20) == 1
+    assert "upgrade zkalert" in engine.log
+    assert "Traceback" not in engine.log
+
+
+def test_a_tree_that_may_not_be_written_is_told_with_what_to_check(stage: Stage) -> None:
+    stage.client.add_auth("digest", "other:secret")
+    stage.client.create(stage.tree.root, makepath=True, acl=[make_digest_acl("other", "secret", all=True)])
+    engine = stage.process(rule())
+    assert engine.process.wait(20) == 1
+    assert "NoAuthError" in engine.log
+    assert "zookeeper.auth" in engine.log
+    assert "Traceback" not in engine.log
+
+
+def test_an_error_within_one_event_does_not_end_the_alerting(
+    stage: Stage, http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step that fails stands for a bug of ours, which cannot be had on demand."""
+    stage.publish(50)
+    running = stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    wait_for(lambda: running.witness.last and running.witness.last.samples, "the first sample")
+    with monkeypatch.context() as patch:
+        patch.setattr("zkalert.engine.evaluator.step", None)
+        stage.publish(95)
+        wait_for(lambda: "could not be taken in" in caplog.text, "the error to be logged")
+    http_receiver.wait(1)
+    stage.wait_states("firing")

@@ -130,7 +130,9 @@ class Engine:
         self._registry = registry
 
     def run(self) -> None:
-        """Work until `stop`. Raises LayoutTooNew for a tree that this version does not know."""
+        """Work until `stop`. Raises LayoutTooNew for a tree that this version does not know, ZkalertError for one
+        that it may not use.
+        """
         listen(self._client, self._connection_changed)
         self.reload(self._settings)
         opener = threading.Thread(target=self._open, name="zkalert-open", daemon=True)
@@ -155,14 +157,26 @@ class Engine:
         try:
             event = self._queue.get(timeout=None if due is None else max(0.0, due - clock.monotonic()))
             for _ in range(MOST_AT_ONCE):
-                if event is not None:
-                    self._evaluator.handle(event)
+                self._handle(event)
                 event = self._queue.get_nowait()
-            if event is not None:
-                self._evaluator.handle(event)
+            self._handle(event)
         except queue.Empty:
             pass
-        self._evaluator.settle(clock.monotonic())
+        try:
+            self._evaluator.settle(clock.monotonic())
+        except Exception:
+            log.exception("the alerts could not be settled; reading them back")
+            self._evaluator.recover()
+
+    def _handle(self, event: Input | None) -> None:
+        """One event. The outermost frame of the evaluator: an error in one event must not end the alerting."""
+        if event is None:
+            return
+        try:
+            self._evaluator.handle(event)
+        except Exception:
+            log.exception("an event could not be taken in: %.200r", event)
+            self._evaluator.recover()
 
     def reload(self, settings: EngineSettings) -> None:
         """Go on with other rules and channels; the caller has checked them. Connection settings stay as they are."""
@@ -202,8 +216,15 @@ class Engine:
                 self._error = error
                 self.stop()
                 return
-            except (KazooException, *UNCERTAIN):
+            except UNCERTAIN:
                 clock.wait(self._stop, 0.2)
+            except KazooException as error:
+                self._error = ZkalertError(
+                    f"ZooKeeper refuses what an engine does below {self._tree.top} ({type(error).__name__}); "
+                    "check zookeeper.auth and who may write there"
+                )
+                self.stop()
+                return
         self._registry.follow_hosts()
         self._owner.start()
 

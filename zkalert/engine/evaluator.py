@@ -52,6 +52,7 @@ from zkalert.zk import UNCERTAIN, ConnectionState, KazooException
 log = logging.getLogger("zkalert.engine")
 
 READ_BACK_AGAIN = 0.2
+RECOVER_AFTER = 1.0
 
 Route: TypeAlias = Callable[[Rule, Effect], tuple[Target, ...]]
 
@@ -109,6 +110,7 @@ class Evaluator:
         self._owned: Owned | None = None
         self._is_connected = False
         self._read_back_at: float | None = None
+        self._said = ""
         self._samples = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             HostsSeen: self._hosts.hosts_seen,
@@ -144,6 +146,12 @@ class Evaluator:
         if self._read_back_at is not None:
             due = self._read_back_at if due is None else min(due, self._read_back_at)
         return due
+
+    def recover(self) -> None:
+        """After an error of our own: what is in memory may be half done, what stands in the tree is not."""
+        self._changes.clear()
+        self._told.clear()
+        self._read_back_at = clock.monotonic() + RECOVER_AFTER
 
     @property
     def is_active(self) -> bool:
@@ -300,10 +308,14 @@ class Evaluator:
             entries = self._outbox.own(owned.fence)
             stored = self._store.load()
         except (KazooException, *UNCERTAIN) as error:
-            log.warning("the alerts could not be read back (%s); trying again", type(error).__name__)
+            reason = type(error).__name__
+            if reason != self._said:
+                self._said = reason
+                log.warning("the alerts could not be read back (%s); trying again", reason)
             self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
             return
         self._read_back_at = None
+        self._said = ""
         self._changes.clear()
         self._told.clear()
         mono = clock.monotonic()
