@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from types import FrameType
 
 import click
 
@@ -68,22 +70,32 @@ _families = click.argument("families", nargs=-1, callback=_known, metavar="[FAMI
 @_families
 def tail(options: common.Options, families: tuple[str, ...], lines: int, follow: bool) -> None:
     """Show the newest samples, one a line; of all families, or of those named."""
+    stop = _on_interrupt() if follow else threading.Event()
     path = options.load().state_dir / FILE_NAME
     reader = HistoryReader(path)
     try:
         last = _print(reader.newest(lines, families) if lines else [])
         if not last and follow:
             last = max((row.id for row in reader.newest(1)), default=0)
-        never = threading.Event()
-        while follow and not clock.wait(never, _POLL):
+        while follow and not clock.wait(stop, _POLL):
             if reader.is_replaced:
                 reader.close()
                 reader, last = HistoryReader(path), 0
             last = _print(reader.rows(families, after_id=last)) or last
-    except KeyboardInterrupt:
-        pass  # how a user ends -f
     finally:
         reader.close()
+
+
+def _on_interrupt() -> threading.Event:
+    """An event that Ctrl-C sets: as an exception it can come where Python can only ignore it. A second one ends."""
+    stop = threading.Event()
+
+    def asked(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    signal.signal(signal.SIGINT, asked)
+    return stop
 
 
 @history.command()

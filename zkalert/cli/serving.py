@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from zkalert import rulefile
+from zkalert import clock, rulefile
 from zkalert.cli import common, findings
 from zkalert.config import Config
 from zkalert.engine import Engine, EngineSettings
@@ -51,12 +51,19 @@ def zookeeper_of(config: Config) -> ZookeeperSettings:
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:
-    """SIGINT and SIGTERM both end a command in order; a second one ends it at once."""
+    """SIGINT and SIGTERM both end a command in order; asked again a second later, it ends at once.
+
+    Not sooner: some programs send a signal to a process and to its group, and mean it once.
+    """
+    first: list[float] = []
 
     def asked(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: leave(1))
-        stop()
+        now = clock.monotonic()
+        if not first:
+            first.append(now)
+            stop()
+        elif now - first[0] > 1.0:
+            leave(1)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, asked)

@@ -30,7 +30,7 @@ from zkalert.model import (
     ZookeeperSettings,
 )
 from zkalert.routing import channel_targets, targets
-from zkalert.senders import make_sender
+from zkalert.senders import make_sender, preload
 from zkalert.shards import SHARD, Owner
 from zkalert.store import AlertStore, NotOwner, Outbox
 from zkalert.tree import Tree
@@ -190,7 +190,10 @@ class Engine:
             return chosen
 
         rules = tuple(rule for rule in settings.rules if rule.enabled)
-        self._queue.put(NewRules(rules, route, _all_targets(rules, channels)))
+        reached = _all_targets(rules, channels)
+        self._queue.put(NewRules(rules, route, reached))
+        if any(target.url for target in reached.values()):
+            threading.Thread(target=preload, name="zkalert-preload", daemon=True).start()
 
     def stop(self) -> None:
         """End `run`, from any thread or a signal handler."""

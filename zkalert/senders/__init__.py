@@ -10,10 +10,10 @@ from pathlib import Path
 
 from zkalert.model import Target
 from zkalert.routing import masked
-from zkalert.senders.channel import AppriseSender, validate_url
+from zkalert.senders.channel import AppriseSender, preload, validate_url
 from zkalert.senders.command import RunSender
 
-__all__ = ["AppriseSender", "RunSender", "make_sender", "masked", "validate_url"]
+__all__ = ["AppriseSender", "RunSender", "make_sender", "masked", "preload", "validate_url"]
 
 
 def make_sender(target: Target, cwd: Path | None = None) -> AppriseSender | RunSender:

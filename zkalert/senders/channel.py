@@ -70,6 +70,11 @@ def _apprise() -> Any:
         return _load()
 
 
+def preload() -> None:
+    """Load apprise now, so that the first message need not wait for it."""
+    _apprise()
+
+
 @lru_cache(maxsize=1)
 def _load() -> Any:
     logger = logging.getLogger("apprise")
