@@ -31,6 +31,7 @@ from zkalert.zk import (
     Set,
     TransactionFailed,
     commit,
+    read_below,
     session,
 )
 
@@ -74,10 +75,7 @@ class AlertStore:
         self._rules = set(self._client.get_children(self._tree.alerts))
         alerts = []
         for rule in self._rules:
-            folder = f"{self._tree.alerts}/{rule}"
-            for name in self._client.get_children(folder):
-                path = f"{folder}/{name}"
-                data, stat = self._client.get(path)
+            for path, data, stat in read_below(self._client, f"{self._tree.alerts}/{rule}"):
                 # Of a broken one too: the next transition of its series writes over it.
                 self._versions[path] = stat.version
                 alert = decode_alert(data)
@@ -169,12 +167,11 @@ class Outbox:
         self._fence = fence
         folder = self._tree.outbox(self._shard)
         self._client.ensure_path(folder)
-        for name in self._client.get_children(folder):
-            data, stat = self._client.get(f"{folder}/{name}")
+        for path, data, stat in read_below(self._client, folder):
             entry = decode_entry(data)
-            if isinstance(entry, Problem) or self._path(entry) != f"{folder}/{name}":
+            if isinstance(entry, Problem) or self._path(entry) != path:
                 why = entry.message if isinstance(entry, Problem) else "it belongs to another path"
-                log.error("the outbox entry %s/%s cannot be used and is left alone: %s", folder, name, why)
+                log.error("the outbox entry %s cannot be used and is left alone: %s", path, why)
                 continue
             self._filed[entry.effect.id] = _Filed(entry, stat.version, threading.Lock())
         return [filed.entry for filed in self._filed.values()]

@@ -27,11 +27,9 @@ from zkalert.model import (
     Verdict,
 )
 from zkalert.tree import Tree, decode_alive, decode_host, decode_sample, unescape
-from zkalert.zk import UNCERTAIN, Client, EventType, NoNodeError
+from zkalert.zk import MOST_IN_FLIGHT, UNCERTAIN, Client, EventType, NoNodeError
 
 log = logging.getLogger("zkalert.watch")
-
-MOST_IN_FLIGHT = 256
 
 
 class SampleSeen(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,6 +36,7 @@ from zkalert.model import LayoutTooNew, Problem, ZookeeperSettings
 from zkalert.tree import LAYOUT_VERSION, Tree, decode_layout, encode_layout
 
 __all__ = [
+    "MOST_IN_FLIGHT",
     "UNCERTAIN",
     "BadVersionError",
     "Check",
@@ -56,12 +57,16 @@ __all__ = [
     "listen",
     "make_client",
     "open_tree",
+    "read_below",
     "session",
 ]
 
 log = logging.getLogger("zkalert.zookeeper")
 
 Client: TypeAlias = KazooClient
+
+MOST_IN_FLIGHT = 256
+"""Questions that are asked before the first answer has come."""
 
 UNCERTAIN = (
     ConnectionLoss,
@@ -228,6 +233,22 @@ def commit(client: Client, operations: Sequence[Operation]) -> list[Any]:
                 raise result
             raise TransactionFailed(operation, result)
     return results
+
+
+def read_below(client: Client, folder: str) -> Iterator[tuple[str, bytes, Any]]:
+    """Path, data and Stat of each child of `folder`, read many at a time; one that vanishes meanwhile is left out.
+
+    Raises NoNodeError where the folder is not there, one of UNCERTAIN where nobody answers.
+    """
+    names = client.get_children(folder)
+    for start in range(0, len(names), MOST_IN_FLIGHT):
+        paths = [f"{folder}/{name}" for name in names[start : start + MOST_IN_FLIGHT]]
+        for path, reply in [(path, client.get_async(path)) for path in paths]:
+            try:
+                data, stat = reply.get()
+            except NoNodeError:
+                continue
+            yield path, data, stat
 
 
 def open_tree(client: Client, tree: Tree) -> None:
