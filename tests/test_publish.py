@@ -370,6 +370,9 @@ def start(settings: ZookeeperSettings, state: Path) -> Iterator[subprocess.Popen
 def test_a_second_sampler_with_the_same_name_ends_with_1_and_says_why(
     settings: ZookeeperSettings, client: Client, tree: Tree, tmp_path: Path
 ) -> None:
+    for name in ("one", "two"):  # a machine without an id of its own, as containers are, is known by this one
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / "machine-id").write_text("ab" * 16)
     with start(settings, tmp_path / "one") as first:
         wait_for(lambda: client.exists(tree.alive(HOST)), "the first sampler")
         with start(settings, tmp_path / "two") as second:

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -70,12 +70,20 @@ class FileSystems:
         return dict(found)
 
 
+class _UnlistedRoot(NamedTuple):
+    """The root where the system does not list it as a mount: in a chroot."""
+
+    device: str = "unknown"
+    mountpoint: str = "/"
+    fstype: str = "unknown"
+
+
 def _mounts(partitions: Sequence[Any]) -> list[Any]:
     """One mount for each device, the one with the shortest path; and the root, whatever it stands on."""
     if not any(mount.mountpoint == "/" for mount in partitions):
         # In a container the root is an overlay, which psutil does not call physical; it can fill up all the same.
-        root = [mount for mount in psutil.disk_partitions(all=True) if mount.mountpoint == "/"]
-        partitions = [*partitions, *root[-1:]]
+        roots = [mount for mount in psutil.disk_partitions(all=True) if mount.mountpoint == "/"]
+        partitions = [*partitions, *(roots[-1:] or [_UnlistedRoot()])]
     shortest: dict[str, Any] = {}
     for mount in partitions:
         if mount.fstype in _READ_ONLY_KINDS:
