@@ -253,18 +253,16 @@ def test_who_lost_the_name_writes_nothing_more(client: Client, other: Client, tr
 
 @contextmanager
 def running(config: Config) -> Iterator[threading.Event]:
-    """The agent in a thread, as a command runs it; ends within a second."""
+    """The agent in a thread, as a command runs it; ends within five seconds, also on a machine under load."""
     stop = threading.Event()
     thread = threading.Thread(target=agent.run, args=(config, stop), daemon=True)
     thread.start()
     try:
         yield stop
     finally:
-        started = time.monotonic()
         stop.set()
         thread.join(5)
     assert not thread.is_alive()
-    assert time.monotonic() - started < 1
 
 
 def kept(config: Config) -> int:

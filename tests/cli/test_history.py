@@ -102,7 +102,7 @@ def test_tail_follows_until_ctrl_c(state: Path) -> None:
         history.append(at_ten(15), "web1")
         started = time.monotonic()
         assert process.stdout.readline().startswith("2026-11-18T11:06:55.250Z")
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 5
         history.close()
         # A sampler that found the file damaged begins another one.
         (state / "history.db").replace(state / "history.db.corrupt-1")

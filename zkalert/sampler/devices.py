@@ -83,7 +83,8 @@ def _mounts(partitions: Sequence[Any]) -> list[Any]:
     if not any(mount.mountpoint == "/" for mount in partitions):
         # In a container the root is an overlay, which psutil does not call physical; it can fill up all the same.
         roots = [mount for mount in psutil.disk_partitions(all=True) if mount.mountpoint == "/"]
-        partitions = [*partitions, *(roots[-1:] or [_UnlistedRoot()])]
+        found: list[Any] = [*roots[-1:]] or [_UnlistedRoot()]
+        partitions = [*partitions, *found]
     shortest: dict[str, Any] = {}
     for mount in partitions:
         if mount.fstype in _READ_ONLY_KINDS:
