@@ -89,10 +89,32 @@ def test_a_counter_is_judged_by_its_rate_between_two_samples() -> None:
     assert verdicts[0][1][:2] == (Outcome.FALSE, 100.0), "after a reset the count since then is the increase"
 
 
+@pytest.mark.parametrize(
+    ("ensemble", "ours", "host"),
+    [
+        pytest.param(5, 5, 5, id="all agree"),
+        pytest.param(0.1, 5, 5, id="the ensemble's clock was set back"),
+        pytest.param(-3600, 5, 5, id="by an hour"),
+        pytest.param(3605, 5, 5, id="it jumped ahead"),
+        pytest.param(5, 0.001, 5, id="the first sample arrived late"),
+        pytest.param(5, 5, -40, id="the host's clock was set back"),
+    ],
+)
+def test_no_single_clock_that_is_off_changes_a_rate(ensemble: float, ours: float, host: float) -> None:
+    condition = condition_of(rule("network_io.rx_bytes"))
+    points: Points = {"eth0": Point(5000, Moment(1e9, 50.0), 1e9)}
+    sample = Sample(
+        family="network_io", at=1e9 + host, interval=5, max_age=15, instances={"eth0": {"rx_bytes": 20_000}}
+    )
+    observation = Observation(host="web1", sample=sample, now=Moment(1e9 + ensemble, 50 + ours))
+    ((_, verdict),) = evaluate(condition, points, observation)[0]
+    assert verdict.value == pytest.approx(3000)
+
+
 @pytest.mark.parametrize("at", [100.0, 40.0])
 def test_no_rate_comes_of_a_clock_that_stands_or_goes_back(at: float) -> None:
     condition = condition_of(rule("network_io.rx_bytes"))
-    points: Points = {"eth0": Point(5000, Moment(100.0, 50.0))}
+    points: Points = {"eth0": Point(5000, Moment(100.0, 50.0), 100.0)}
     assert evaluate(condition, points, seen("network_io", at, instances={"eth0": {"rx_bytes": 9000}}))[0] == []
 
 

@@ -138,6 +138,20 @@ def test_any_host_and_family_make_one_path_that_parses_back(host: str, family: s
         assert paths.parse_family(path) == (host, family)
 
 
+@given(st.text(max_size=400))
+def test_a_name_that_became_a_part_of_a_path_stands_for_itself(name: str) -> None:
+    part = tree.escape(name)
+    assert len(part) <= tree.MAX_NAME
+    assert tree.escape(tree.unescape(part)) == part
+    if len(part) < 150:
+        assert tree.unescape(part) == name
+
+
+@pytest.mark.parametrize("part", ["%ff", "%", "%zz", "a%E4%BD", "%ED%A0%80"])
+def test_a_part_that_no_name_made_is_known_by_that(part: str) -> None:
+    assert tree.escape(tree.unescape(part)) != part
+
+
 @given(st.text(max_size=400), st.none() | st.text(max_size=400))
 def test_a_series_name_is_one_bounded_part_of_a_path(host: str, instance: str | None) -> None:
     name = tree.series_name(host, instance)
@@ -216,6 +230,38 @@ def test_decoders_take_any_bytes(data: bytes) -> None:
     for decode in (tree.decode_alert, tree.decode_entry, tree.decode_host, tree.decode_alive, tree.decode_seen):
         assert decode(data) is not None
     assert tree.decode_sample("x", data) is not None
+
+
+def test_the_longest_texts_that_a_rule_may_have_can_be_read_back() -> None:
+    labels = {f"{number}" + "字" * 200: "字" * 256 for number in range(20)}
+    alert = Alert(
+        rule="r",
+        host="字" * 80,
+        episode="e" * 16,
+        metric=Metric("memory_usage", "percent"),
+        comparator=Comparator.GT,
+        threshold=1.0,
+    )
+    effect = Effect(
+        alert=alert,
+        phase=Phase.FIRING,
+        reason=Reason.HELD,
+        at=1.0,
+        labels=labels,
+        host_labels=labels,
+        instance_labels=labels,
+        summary="字" * 4096,
+        description="字" * 4096,
+    )
+    entry = OutboxEntry(effect=effect, deliveries=())
+    assert tree.decode_entry(tree.encode_entry(entry)) == entry
+    host = HostInfo(name="字" * 80, labels=labels)
+    assert tree.decode_host(tree.encode_host(host)) == host
+
+
+def test_a_name_that_is_no_unicode_is_published_all_the_same() -> None:
+    sample = Sample(family="x", at=1, interval=1, max_age=1, instances={"/mnt/\udcff": {"percent": 1}})
+    assert tree.decode_sample("x", tree.encode_sample(sample)) == sample
 
 
 def test_a_number_that_is_not_finite_is_never_published() -> None:

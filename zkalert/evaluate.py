@@ -27,10 +27,11 @@ _COMPARE: dict[Comparator, Callable[[float, float], bool]] = {
 
 
 class Point(NamedTuple):
-    """The last value of a counter, and when it was seen."""
+    """The last value of a counter, when it was seen, and when (on its host's clock) it was read."""
 
     value: float
     now: Moment
+    read_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def evaluate(
         number = float(value)
         if condition.is_counter:
             last = points.get(instance)
-            fresh[instance] = Point(number, observation.now)
+            fresh[instance] = Point(number, observation.now, sample.at)
             rate = None if last is None else _rate(last, fresh[instance])
             if rate is None:
                 continue
@@ -107,8 +108,13 @@ def _values(condition: Condition, observation: Observation) -> Iterator[tuple[st
 
 
 def _rate(last: Point, point: Point) -> float | None:
-    """Per second between two points; None where no time passed, or the clock went back."""
-    passed = point.now.at - last.now.at
+    """Per second between two points; None where no time passed.
+
+    Three clocks saw them: the ensemble's, the host's and ours. Any one may jump, or see a late arrival; the middle
+    one of the three spans is that of a clock that did not.
+    """
+    spans = (point.now.at - last.now.at, point.now.mono - last.now.mono, point.read_at - last.read_at)
+    passed = sorted(spans)[1]
     if passed <= 0:
         return None
     increase = point.value - last.value if point.value >= last.value else point.value
@@ -118,6 +124,14 @@ def _rate(last: Point, point: Point) -> float | None:
 def matches(globs: tuple[str, ...], name: str) -> bool:
     """Whether a name matches one of the globs; `*` matches everything, `/` too."""
     return any(glob == "*" or fnmatchcase(name, glob) for glob in globs)
+
+
+def covers(rule: Rule, instance: str | None) -> bool:
+    """Whether a rule looks at this instance (None: the whole value) of the hosts it looks at."""
+    globs = condition_of(rule).instances
+    if globs is None or instance is None:
+        return globs is None and instance is None
+    return matches(globs, instance)
 
 
 def matches_host(rule: Rule, host: HostInfo) -> bool:

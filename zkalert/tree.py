@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, unquote
@@ -36,6 +37,7 @@ from zkalert.model import (
 
 LAYOUT_VERSION = 1
 MAX_PAYLOAD = 64 * 1024
+MAX_RECORD = 192 * 1024  # what we write ourselves, with texts and labels of the user's own; it fits into a transaction
 MAX_INSTANCES = 256
 MAX_TEXT = 256
 MAX_NAME = 200
@@ -104,12 +106,28 @@ def escape(name: str) -> str:
     if len(text) <= MAX_NAME:
         return text
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{text[:150]}~{digest}"
+    return f"{_head(text)}~{digest}"
+
+
+_CHARACTER = re.compile(r"%[C-F][0-9A-F](?:%[89AB][0-9A-F])+|%..|.", re.DOTALL)
+
+
+def _head(text: str) -> str:
+    """The first 150 bytes of an encoded name at most, cut between two characters."""
+    head = ""
+    for character in _CHARACTER.findall(text):
+        if len(head) + len(character) > 150:
+            break
+        head += character
+    return head
 
 
 def unescape(part: str) -> str:
-    """The name that `escape` made a part of a path of; a shortened one stays as it is."""
-    return unquote(part, errors="surrogatepass")
+    """The name that `escape` made a part of a path of; a shortened one stays as it is.
+
+    Anybody may have made the part: `escape` gives it back only where `escape` made it.
+    """
+    return unquote(part, errors="replace")
 
 
 def series_name(host: str, instance: str | None) -> str:
@@ -118,7 +136,7 @@ def series_name(host: str, instance: str | None) -> str:
     if len(text) <= MAX_NAME:
         return text
     whole = f"{host}\0{instance}".encode("utf-8", "surrogatepass")
-    return f"{text[:150]}~{hashlib.sha256(whole).hexdigest()[:12]}"
+    return f"{_head(text)}~{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 # Payloads -----------------------------------------------------------------------------------------------------------
@@ -158,7 +176,11 @@ def _guarded(parse: Callable[[dict[str, Any]], _T], data: bytes | None, limit: i
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as of a file name that is no UTF-8
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _number(value: object, what: str) -> float:
@@ -232,7 +254,7 @@ def decode_sample(family: str, data: bytes | None) -> Sample | Problem:
             if type(instances) is not dict or len(instances) > MAX_INSTANCES:
                 raise _BadPayload("wrong-shape", f"instances is no object of at most {MAX_INSTANCES}")
             for name, values in instances.items():
-                _values(values, name[:40])
+                _values(values, _text(name, "the name of an instance")[:40])
         labels = document.get("labels")
         max_age = _number(document["max_age"], "max_age")
         interval = _number(document["interval"], "interval")
@@ -276,7 +298,7 @@ def decode_host(data: bytes | None) -> HostInfo | Problem:
             version=_text(document.get("version", ""), "version"),
         )
 
-    return _guarded(parse, data)
+    return _guarded(parse, data, MAX_RECORD)
 
 
 def encode_alive(alive: Alive) -> bytes:
@@ -319,7 +341,7 @@ def encode_alert(alert: Alert) -> bytes:
 
 
 def decode_alert(data: bytes | None) -> Alert | Problem:
-    return _guarded(_parse_alert, data)
+    return _guarded(_parse_alert, data, MAX_RECORD)
 
 
 def encode_entry(entry: OutboxEntry) -> bytes:
@@ -371,7 +393,7 @@ def decode_entry(data: bytes | None) -> OutboxEntry | Problem:
             writer=_text(document["writer"], "writer"),
         )
 
-    return _guarded(parse, data)
+    return _guarded(parse, data, MAX_RECORD)
 
 
 def _parse_delivery(document: dict[str, Any]) -> Delivery:
@@ -415,7 +437,7 @@ def _parse_alert(document: dict[str, Any]) -> Alert:
     return Alert(
         rule=_text(document["rule"], "rule"),
         host=_text(document["host"], "host"),
-        instance=None if instance is None else _text(instance, "instance", 4096),
+        instance=None if instance is None else _text(instance, "instance"),
         state=State(document["state"]),
         episode=_text(document["episode"], "episode", 64),
         digest=_text(document["digest"], "digest"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from zkalert import clock
-from zkalert.evaluate import Condition, Points, condition_of, evaluate, matches_host
+from zkalert.evaluate import Condition, Points, condition_of, covers, evaluate, matches_host
 from zkalert.model import (
     Alive,
     HostInfo,
@@ -26,7 +26,7 @@ from zkalert.model import (
     Rule,
     Verdict,
 )
-from zkalert.tree import Tree, decode_alive, decode_host, decode_sample, unescape
+from zkalert.tree import Tree, decode_alive, decode_host, decode_sample, escape, unescape
 from zkalert.zk import MOST_IN_FLIGHT, UNCERTAIN, Client, EventType, NoNodeError
 
 log = logging.getLogger("zkalert.watch")
@@ -130,17 +130,21 @@ class Registry:
 
     def follow_host(self, host: str) -> None:
         """A host's own words, its ephemeral and the list of its families."""
+        path = self._tree.host(host)
 
         def info_seen(reading: Reading) -> Event:
             info = decode_host(reading.content)
-            return HostInfoSeen(host, HostInfo(name=host) if isinstance(info, Problem) else info)
+            if isinstance(info, Problem):
+                if reading.content:
+                    log.error("%s cannot be used, so its labels are not known: %s", path, info.message)
+                return HostInfoSeen(host, HostInfo(name=host))
+            return HostInfoSeen(host, info)
 
         def alive_seen(reading: Reading) -> Event:
             alive = decode_alive(reading.content)
             return AliveSeen(host, None if isinstance(alive, Problem) else alive)
 
-        info = self._tree.host(host)
-        self._follow(_Watched(path=info, decode=info_seen, gone=Gone(info)))
+        self._follow(_Watched(path=path, decode=info_seen, gone=Gone(path)))
         self._follow(
             _Watched(
                 path=self._tree.metrics(host),
@@ -182,7 +186,9 @@ class Registry:
         with self._lock:
             self._waiting.clear()
             self._in_flight = 0
-            self._waiting.extend(self._watched.values())
+            for watched in self._watched.values():
+                watched.is_news = False  # a change that was lost on the way is old by now
+                self._waiting.append(watched)
         self._pump()
 
     def __len__(self) -> int:
@@ -293,6 +299,9 @@ class RuleWatcher:
     def follows(self, host: HostInfo) -> bool:
         return matches_host(self.rule, host)
 
+    def covers(self, instance: str | None) -> bool:
+        return covers(self.rule, instance)
+
     def observe(self, observation: Observation) -> list[tuple[str | None, Verdict]]:
         """What a sample says of each series of its host."""
         if not self._condition.is_counter:
@@ -306,4 +315,5 @@ class RuleWatcher:
 
 
 def _names(reading: Reading) -> frozenset[str]:
-    return frozenset(unescape(name) for name in reading.content)
+    """The names of children; those that no name of ours can have made are somebody else's."""
+    return frozenset(name for part in reading.content if escape(name := unescape(part)) == part)
