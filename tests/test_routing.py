@@ -57,8 +57,8 @@ def test_an_unknown_channel_is_named_and_costs_the_others_nothing() -> None:
 def test_ids_stay_the_same_over_restarts() -> None:
     """These stand in ledgers: another id for the same target would tell it twice."""
     assert [target.id for target in CHAT] == ["chat/e6d9e0dc", "chat/b0e33897"]
-    assert run_target(RUN).id == "run/f00880b9"
-    assert run_target(Run(command="echo hello")).id == "run/40a49764"
+    assert run_target(RUN).id == "run/e72ca344"
+    assert run_target(Run(command="echo hello")).id == "run/3ac5ae46"
 
 
 def test_an_id_says_nothing_of_a_password() -> None:

@@ -88,7 +88,7 @@ class _Job:
 class _Worker:
     """One target's queue. Deliveries of one episode keep their order; those of others overtake a failing one."""
 
-    def __init__(self, target: Target, sender: Sender, dispatcher: Dispatcher, width: int) -> None:
+    def __init__(self, target: Target, sender: Sender | None, dispatcher: Dispatcher, width: int) -> None:
         self.target = target
         self._sender = sender
         self._dispatcher = dispatcher
@@ -114,6 +114,11 @@ class _Worker:
             self._jobs = [job for job in self._jobs if job.is_running]
             return unmarked
 
+    def renew(self, target: Target, sender: Sender) -> None:
+        """Go on with what the configuration says now: another password, say."""
+        with self._wake:
+            self.target, self._sender = target, sender
+
     def stop(self) -> None:
         with self._wake:
             self._is_stopped = True
@@ -133,11 +138,12 @@ class _Worker:
                 if self._is_stopped or job is None:
                     return
                 job.is_running = True
+                target, sender = self.target, self._sender
             try:
-                is_done = self._dispatcher.deliver(self.target, self._sender, job)
+                is_done = self._dispatcher.deliver(target, sender, job)
             except Exception:
                 # The outermost frame of the worker: an error in one delivery must not silence its channel.
-                log.exception("%s: %s could not be delivered; trying again", job.effect.key, self.target.name)
+                log.exception("%s: %s could not be delivered; trying again", job.effect.key, target.name)
                 job.due = clock.monotonic() + AFTER_ERROR
                 is_done = False
             with self._wake:
@@ -186,15 +192,27 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._targets: Mapping[str, Target] = {}
         self._workers: dict[str, _Worker] = {}
-        self._unknown: list[tuple[Effect, Delivery]] = []
+        self._unknown: dict[tuple[str, str], tuple[Effect, Delivery]] = {}
         self._unmarked: dict[tuple[str, str], SendResult] = {}
 
     def set_targets(self, targets: Mapping[str, Target]) -> None:
         """The targets that rules and configuration name now. One that is gone keeps what is on its way."""
         with self._lock:
             self._targets = targets
-            unknown, self._unknown = self._unknown, []
-        for effect, delivery in unknown:
+            for id_, worker in list(self._workers.items()):
+                target = targets.get(id_)
+                if target is not None and target != worker.target:
+                    worker.renew(target, self._make_sender(target))
+                elif target is None and not worker.waiting:
+                    worker.stop()
+                    del self._workers[id_]
+        self._ask_for_unknown()
+
+    def _ask_for_unknown(self) -> None:
+        """Look again at what had no target: there may be one now, or it may be too old."""
+        with self._lock:
+            unknown, self._unknown = self._unknown, {}
+        for effect, delivery in unknown.values():
             self._dispatch(effect, delivery)
 
     def first_delivery(self, target: Target, now: float) -> Delivery:
@@ -210,6 +228,8 @@ class Dispatcher:
 
         `is_new` says that they were made just now, by us: what is claimed in them is claimed by us.
         """
+        if self._unknown:
+            self._ask_for_unknown()
         for entry in entries:
             for delivery in entry.deliveries:
                 if not delivery.state.is_done:
@@ -244,35 +264,47 @@ class Dispatcher:
     def _dispatch(self, effect: Effect, delivery: Delivery, *, is_new: bool = False) -> None:
         with self._lock:
             target = self._targets.get(delivery.target)
-            if target is None and self._now() - effect.at < GIVE_UP_AFTER:
-                self._unknown.append((effect, delivery))
-                log.warning("%s waits: no rule and no channel names its target %s any more", effect.key, delivery.name)
-                return
-            if target is None:
-                target = Target(id=delivery.target, kind=delivery.kind, name=delivery.name)
-            worker = self._workers.get(target.id)
-            if worker is None:
-                width = RUNS_AT_ONCE if target.kind is TargetKind.RUN else 1
-                worker = _Worker(target, self._make_sender(target), self, width)
-                self._workers[target.id] = worker
-            result = self._unmarked.pop((effect.id, target.id), None)
+            result = self._unmarked.pop((effect.id, delivery.target), None)
+            if target is None and result is None:
+                if self._now() - effect.at < GIVE_UP_AFTER:
+                    self._keep_unknown(effect, delivery)
+                    return
+                result = SendResult(state=SendState.FAILED, detail="no rule and no channel names it any more")
+                log.error("%s: %s failed for good: %s", effect.key, delivery.name, result.detail)
+            worker = self._worker(target, delivery)
         is_claimed = delivery.state is DeliveryState.CLAIMED and is_new
         was_claimed = delivery.state is DeliveryState.CLAIMED and not is_new
-        if result is None and was_claimed and target.kind is TargetKind.RUN:
+        if result is None and was_claimed and delivery.kind is TargetKind.RUN:
             result = SendResult(
                 state=SendState.UNKNOWN,
                 detail="claimed by an engine that ended before it told the result; not run again",
             )
-            log.error("%s: %s was %s", effect.key, target.name, result.detail)
+            log.error("%s: %s was %s", effect.key, delivery.name, result.detail)
         attempts = delivery.attempts - is_claimed
         worker.add(_Job(effect, attempts, is_claimed=is_claimed, is_repeat=was_claimed, result=result))
 
+    def _keep_unknown(self, effect: Effect, delivery: Delivery) -> None:
+        key = (effect.id, delivery.target)
+        if key not in self._unknown:
+            log.warning("%s waits: no rule and no channel names its target %s any more", effect.key, delivery.name)
+        self._unknown[key] = effect, delivery
+
+    def _worker(self, target: Target | None, delivery: Delivery) -> _Worker:
+        """The worker of a target; one for a target that is gone has no sender, and only settles the ledger."""
+        worker = self._workers.get(delivery.target)
+        if worker is None:
+            width = RUNS_AT_ONCE if delivery.kind is TargetKind.RUN else 1
+            sender = None if target is None else self._make_sender(target)
+            known = target or Target(id=delivery.target, kind=delivery.kind, name=delivery.name)
+            worker = self._workers[delivery.target] = _Worker(known, sender, self, width)
+        return worker
+
     # On the workers' threads.
 
-    def deliver(self, target: Target, sender: Sender, job: _Job) -> bool:
+    def deliver(self, target: Target, sender: Sender | None, job: _Job) -> bool:
         """One try at one delivery; whether it is done with, for good or for bad."""
         try:
-            if job.result is None:
+            if job.result is None and sender is not None:
                 job.attempts += 1
                 if not job.is_claimed:
                     self._mark(target, job, DeliveryState.CLAIMED, "")
@@ -305,11 +337,11 @@ class Dispatcher:
             attempt=job.attempts,
             retry_in=retry_in,
         )
-        self._tell(told)
         if retry_in is not None:
             job.is_repeat = job.is_repeat or job.result.state is SendState.UNKNOWN
             job.due = clock.monotonic() + retry_in
             job.result = None
+        self._tell(told)
 
     def _retry_in(self, target: Target, job: _Job, result: SendResult) -> float | None:
         """Seconds until the next try, None where there is none: exponential, with jitter, for a day."""
@@ -334,6 +366,10 @@ class Dispatcher:
         at, attempts = self._now(), job.attempts
 
         def change(entry: OutboxEntry) -> OutboxEntry:
+            if state is DeliveryState.CLAIMED and any(
+                delivery.target == target.id and delivery.state.is_done for delivery in entry.deliveries
+            ):
+                raise self._not_ours  # it was told meanwhile; what we have is older than that
             deliveries = tuple(
                 replace(delivery, state=state, attempts=attempts, at=at, detail=detail[:200])
                 if delivery.target == target.id

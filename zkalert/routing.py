@@ -87,7 +87,7 @@ def run_target(run: Run) -> Target:
     words = run.command.split() if isinstance(run.command, str) else run.command
     # In `PASSWORD=x ./restart.sh` the first word is a secret.
     name = next((word for word in words if not _ASSIGNMENT.match(word)), "command")
-    digest = _digest(json.dumps(command))
+    digest = _digest(json.dumps([command, run.timeout]))
     return Target(id=f"run/{digest}", kind=TargetKind.RUN, name=name[:_NAME_LENGTH], run=run)
 
 

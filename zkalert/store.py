@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from zkalert.model import Alert, OutboxEntry, Problem, State
+from zkalert.model import Alert, OutboxEntry, Phase, Problem, State
 from zkalert.tree import Tree, decode_alert, decode_entry, encode_alert, encode_entry
 from zkalert.zk import (
+    MOST_BYTES,
+    MOST_OPERATIONS,
     BadVersionError,
     Check,
     Client,
@@ -36,9 +38,6 @@ from zkalert.zk import (
 )
 
 log = logging.getLogger("zkalert.store")
-
-MOST_OPERATIONS = 100
-MOST_BYTES = 256 * 1024
 
 
 class Change(NamedTuple):
@@ -162,19 +161,24 @@ class Outbox:
         self._numbers = itertools.count(1)
 
     def own(self, fence: str) -> list[OutboxEntry]:
-        """Read every entry back, and write under this fence from now on."""
-        self._filed.clear()
-        self._fence = fence
+        """Read every entry back, and write under this fence from now on.
+
+        In the order in which they came to be, as far as it matters: a resolved comes after its firing.
+        """
         folder = self._tree.outbox(self._shard)
         self._client.ensure_path(folder)
+        filed = {}
         for path, data, stat in read_below(self._client, folder):
             entry = decode_entry(data)
             if isinstance(entry, Problem) or self._path(entry) != path:
                 why = entry.message if isinstance(entry, Problem) else "it belongs to another path"
                 log.error("the outbox entry %s cannot be used and is left alone: %s", path, why)
                 continue
-            self._filed[entry.effect.id] = _Filed(entry, stat.version, threading.Lock())
-        return [filed.entry for filed in self._filed.values()]
+            filed[entry.effect.id] = _Filed(entry, stat.version, threading.Lock())
+        # Replaced whole: a worker that looks meanwhile must not take a full outbox for an empty one.
+        self._fence, self._filed = fence, filed
+        entries = [one.entry for one in filed.values()]
+        return sorted(entries, key=lambda entry: (entry.effect.phase is not Phase.FIRING, entry.effect.at))
 
     def disown(self) -> None:
         """Write nothing any more."""
@@ -208,6 +212,8 @@ class Outbox:
                         raise NotOwner from failed
                     if not self._read_back(filed, path, failed.error):
                         self._filed.pop(effect_id, None)
+                        if not changed.is_done:
+                            raise NotOwner from failed  # a claim of what was done and deleted before
                         return changed
                     continue
                 filed.entry = changed
