@@ -308,11 +308,22 @@ def test_a_pending_alert_of_another_condition_starts_anew() -> None:
     assert series.alert.since == OFFSET + 60
 
 
-@pytest.mark.parametrize(("state", "phases"), [(State.PENDING, []), (State.FIRING, [Phase.CLOSED])])
-def test_a_rule_taken_away_closes_its_alerts_and_tells_who_was_told(state: State, phases: list[Phase]) -> None:
-    closed, effects = close(in_state(state), OFFSET + 9)
+@pytest.mark.parametrize(
+    ("reason", "phase"),
+    [
+        (Reason.RULE_REMOVED, Phase.CLOSED),
+        (Reason.RULE_CHANGED, Phase.RESOLVED),
+        (Reason.HOST_REMOVED, Phase.RESOLVED),
+    ],
+)
+def test_an_alert_that_no_sample_will_speak_of_is_closed_and_who_was_told_is_told(reason: Reason, phase: Phase) -> None:
+    rule = replace(RULE, labels={"team": "core"}, summary="memory")
+    closed, effects = close(rule, in_state(State.FIRING), OFFSET + 9, reason)
     assert closed.state is State.RESOLVED
-    assert [effect.phase for effect in effects] == phases
+    assert [(effect.phase, effect.reason, effect.labels, effect.summary) for effect in effects] == [
+        (phase, reason, {"team": "core"}, "memory")
+    ]
+    assert close(rule, in_state(State.PENDING), OFFSET + 9, reason) == (inactive(rule, "web1", None), ())
 
 
 # Restarts -------------------------------------------------------------------------------------------------------------

@@ -100,7 +100,6 @@ def test_a_lost_session_ends_ownership_and_begins_another(contend: Any) -> None:
     before = first.owned.get(timeout=10)
     expire_session(first.client)
     after = first.owned.get(timeout=10)
-    assert (before.number, after.number) == (1, 2)
     assert before.fence != after.fence
 
 
@@ -119,4 +118,4 @@ def test_a_fence_that_somebody_deleted_is_noticed_and_taken_anew(
     first = contend("first")
     owned = first.owned.get(timeout=10)
     client.delete(owned.fence)
-    assert first.owned.get(timeout=10).number == 2
+    assert first.owned.get(timeout=10).fence != owned.fence

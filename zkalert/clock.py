@@ -21,11 +21,6 @@ def wall() -> float:
     return time.time()
 
 
-def cpu() -> float:
-    """CPU seconds this process has used."""
-    return time.process_time()
-
-
 def wait(event: threading.Event, timeout: float | None) -> bool:
     """Wait for `event`, at most `timeout` seconds (None: for ever); whether it was set."""
     return event.wait(None if timeout is None else max(0.0, timeout))

@@ -114,7 +114,7 @@ def _drop(rule: Rule, alert: Alert, verdict: Verdict, now: Moment, episode: str)
 
 def _fire(rule: Rule, alert: Alert, now: Moment, reason: Reason) -> Step:
     fired = replace(alert, state=State.FIRING, fired_at=now.at)
-    return fired, (_effect(rule, fired, Phase.FIRING, reason, now),)
+    return fired, (_effect(rule, fired, Phase.FIRING, reason, now.at),)
 
 
 def _keep_firing(rule: Rule, alert: Alert, verdict: Verdict, now: Moment, episode: str) -> Step:
@@ -150,7 +150,7 @@ def _miss(rule: Rule, alert: Alert, verdict: Verdict, now: Moment, episode: str)
 
 def _end(rule: Rule, alert: Alert, now: Moment, reason: Reason) -> Step:
     ended = replace(alert, state=State.RESOLVED, resolved_at=now.at)
-    return ended, (_effect(rule, ended, Phase.RESOLVED, reason, now),)
+    return ended, (_effect(rule, ended, Phase.RESOLVED, reason, now.at),)
 
 
 TRANSITIONS: Mapping[tuple[State, Outcome], Handler] = {
@@ -165,12 +165,16 @@ TRANSITIONS: Mapping[tuple[State, Outcome], Handler] = {
 }
 
 
-def close(alert: Alert, at: float) -> Step:
-    """End an alert whose rule was taken away; those who were told of it are told of that too."""
-    ended = replace(alert, state=State.RESOLVED, resolved_at=at)
+def close(rule: Rule, alert: Alert, at: float, reason: Reason) -> Step:
+    """End an alert that no sample will speak of again; those who were told of it are told of that too.
+
+    Its rule was removed, or no longer looks at its series, or its host was removed.
+    """
     if alert.state is not State.FIRING:
-        return ended, ()
-    return ended, (Effect(alert=ended, phase=Phase.CLOSED, reason=Reason.RULE_REMOVED, at=at),)
+        return inactive(rule, alert.host, alert.instance), ()
+    ended = replace(alert, state=State.RESOLVED, resolved_at=at)
+    phase = Phase.CLOSED if reason is Reason.RULE_REMOVED else Phase.RESOLVED
+    return ended, (_effect(rule, ended, phase, reason, at),)
 
 
 def resume(alert: Alert, seen_at: float, now: Moment) -> Alert:
@@ -230,12 +234,12 @@ def _worse(rule: Rule, peak: float | None, value: float | None) -> float | None:
     return value
 
 
-def _effect(rule: Rule, alert: Alert, phase: Phase, reason: Reason, now: Moment) -> Effect:
+def _effect(rule: Rule, alert: Alert, phase: Phase, reason: Reason, at: float) -> Effect:
     return Effect(
         alert=alert,
         phase=phase,
         reason=reason,
-        at=now.at,
+        at=at,
         labels=rule.labels,
         summary=rule.summary,
         description=rule.description,

@@ -111,6 +111,7 @@ class Reason(str, Enum):
     HELD = "held for its duration"
     CLEARED = "back below the threshold"
     GONE = "instance gone"
+    HOST_REMOVED = "host removed"
     RULE_CHANGED = "rule changed"
     RULE_REMOVED = "rule removed"
 

@@ -33,12 +33,8 @@ SIGN_OF_LIFE = 5.0
 
 
 class Owned(NamedTuple):
-    """The shard is ours: `fence` is the lock's own node, `seen_at` when its former owner last watched it.
+    """The shard is ours: `fence` is the lock's own node, `seen_at` when its former owner last watched it."""
 
-    `number` counts ownerships of this process, so that what belongs to an earlier one is recognised.
-    """
-
-    number: int
     fence: str
     seen_at: float
 
@@ -72,7 +68,7 @@ class Owner:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._lock: Any = None
-        self._number = 0
+        self._steady = 0.0
         self.waits_for = ""
         self._thread = threading.Thread(target=self._run, name="zkalert-owner", daemon=True)
 
@@ -114,6 +110,7 @@ class Owner:
         """Wait for the lock; the path of its node, or None where there is something to start anew."""
         self._show()
         path = self._tree.shard(SHARD)
+        self._clear(path)
         # A Lock still says that it is acquired after LOST: a new one for every try.
         self._lock = self._client.Lock(path, identifier=self._sign().decode())
         if self._lost.is_set() or self._stop.is_set():
@@ -125,6 +122,17 @@ class Owner:
         self.waits_for = ""
         return f"{path}/{self._lock.node}" if self._lock.is_acquired else None
 
+    def _clear(self, path: str) -> None:
+        """Take away what this session left in the queue for the lock, where the connection went before a release.
+
+        It stands for as long as the session does: we would wait for ourselves.
+        """
+        ours = self._client.client_id[0]
+        for name in self._client.get_children(path):
+            stat = self._client.exists(f"{path}/{name}")
+            if stat is not None and stat.ephemeralOwner == ours:
+                self._client.delete(f"{path}/{name}")
+
     def _say_who(self) -> None:
         holders = [decode_engine(name.encode()) for name in self._lock.contenders()]
         names = [name for name in holders if not isinstance(name, Problem)]
@@ -135,10 +143,10 @@ class Owner:
         path = self._tree.shard(SHARD)
         data, stat = self._client.get(path)
         seen = decode_seen(data)
-        self._number += 1
+        self._steady = self._ensemble.now() - clock.monotonic()
         self._live(fence)
         seen_at = stat.mtime / 1000 if isinstance(seen, Problem) else seen
-        self._own(Owned(self._number, fence, seen_at))
+        self._own(Owned(fence, seen_at))
         while not self._stop.is_set() and not clock.wait(self._lost, SIGN_OF_LIFE):
             if self._client.connected:
                 try:
@@ -148,7 +156,8 @@ class Owner:
 
     def _live(self, fence: str) -> None:
         """One write shows that we are here, until when we watched, and what time the ensemble has."""
-        at = self._ensemble.now()
+        # Never ahead of what passed by our own clock since we own the shard: a successor counts it as held.
+        at = min(self._ensemble.now(), self._steady + clock.monotonic())
         results = commit(
             self._client,
             [

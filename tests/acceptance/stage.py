@@ -189,6 +189,12 @@ class Stage:
         self._processes.append(started)
         return started
 
+    def ensemble_ms(self) -> int:
+        """The ensemble's time, in milliseconds, by a write of our own."""
+        path = f"{self.tree.top}/scratch"
+        self.client.ensure_path(path)
+        return int(self.client.set(path, b"").mtime)
+
     # What stands in the tree.
 
     def alerts(self) -> list[Alert]:

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import signal
+import threading
 import time
+from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kazoo.exceptions import ConnectionLoss
 from kazoo.security import make_digest_acl
 
 from tests.acceptance.stage import EngineProcess, Stage
 from tests.helpers import Answer, HttpReceiver, expire_session, lose_connection, wait_for
+from zkalert.lifecycle import inactive
 from zkalert.localzk import LocalEnsemble, LocalServer
 from zkalert.localzk.server import free_ports
-from zkalert.model import State, ZookeeperSettings
+from zkalert.model import (
+    Alert,
+    Delivery,
+    DeliveryState,
+    Effect,
+    OutboxEntry,
+    Phase,
+    Reason,
+    Sample,
+    State,
+    TargetKind,
+    ZookeeperSettings,
+)
+from zkalert.routing import channel_targets
+from zkalert.rulefile import parse
+from zkalert.shards import Owner
+from zkalert.tree import encode_entry, encode_sample
 from zkalert.zk import make_client
 
 
@@ -54,16 +76,21 @@ def _holder(stage: Stage) -> str:
 
 def test_an_engine_killed_while_pending_goes_on_from_what_was_held(stage: Stage, http_receiver: HttpReceiver) -> None:
     stage.publish(95)
-    first = stage.process(rule("5s"), channel(http_receiver))
+    first = stage.process(rule("9s"), channel(http_receiver))
     (pending,) = stage.wait_states("pending", timeout=20)
     began = time.monotonic()
+    # The first sign of life after the record: until then it held, and somebody watched.
+    seen = stage.client.get(stage.tree.shard(0))[1].version
+    wait_for(lambda: stage.client.get(stage.tree.shard(0))[1].version > seen, "a sign of life")
     first.kill()
-    stage.process(rule("5s"), channel(http_receiver))
+    stage.process(rule("9s"), channel(http_receiver))
     stage.publish(96)
     (request,) = http_receiver.wait(1, timeout=20)
-    assert request.at - began < 8, "the time before the restart counted"
     (firing,) = stage.wait_states("firing")
     assert firing.episode == pending.episode
+    assert request.at - began < 13, "anew it would have been 5 s to the sign, 2 s to take over, and 9"
+    assert firing.fired_at is not None
+    assert firing.fired_at - pending.since >= 9, "and not a moment too soon"
     stage.publish(10)
     http_receiver.wait(2)
     stage.wait_outbox_empty()
@@ -77,6 +104,7 @@ def test_an_engine_killed_while_firing_repeats_and_forgets_nothing(stage: Stage,
     stage.wait_outbox_empty()
     first.kill()
     second = stage.process(rule(), channel(http_receiver))
+    owner(stage, second)
     stage.publish(96)
     second.kill()
     third = stage.process(rule(), channel(http_receiver))
@@ -333,7 +361,7 @@ def test_a_reload_takes_new_rules_and_refuses_bad_ones(stage: Stage, http_receiv
     rules = stage.folder / "rules.yaml"
     rules.write_text(rule(threshold=80).replace("threshold", "treshold"))
     engine.signal(signal.SIGHUP)
-    engine.wait_log("the old rules stay")
+    engine.wait_log("rules not reloaded; the old rules stay")
     assert "rules.yaml:6:5: error: " in engine.log
     rules.write_text(rule(threshold=80))
     engine.signal(signal.SIGHUP)
@@ -455,3 +483,219 @@ def test_an_error_within_one_event_does_not_end_the_alerting(
         wait_for(lambda: "could not be taken in" in caplog.text, "the error to be logged")
     http_receiver.wait(1)
     stage.wait_states("firing")
+
+
+# Names, coverage, secrets, order --------------------------------------------------------------------------------------
+
+
+def test_a_child_that_no_sampler_made_hides_no_host(stage: Stage, http_receiver: HttpReceiver) -> None:
+    for name in ("%ff", "字" * 60, "%", "x" * 300):
+        stage.client.create(f"{stage.tree.hosts}/{name}", b"", makepath=True)
+    stage.publish(95, host="字" * 60)
+    stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    http_receiver.wait(1)
+
+
+def entry(stage: Stage, target: str, *, at: float, phase: Phase = Phase.FIRING, episode: str = "ab" * 8) -> None:
+    """An entry that an engine left in the outbox."""
+    (parsed,), _ = parse(rule(), "rules.yaml")
+    alert = replace(inactive(parsed, "web9", None), episode=episode, state=State.FIRING, fired_at=at, since=at)
+    effect = Effect(alert=alert, phase=phase, reason=Reason.CROSSED, at=at)
+    left = OutboxEntry(
+        effect=effect, deliveries=(Delivery(target=target, kind=TargetKind.NOTIFY, name=target.partition("/")[0]),)
+    )
+    stage.client.create(stage.tree.outbox_entry(0, effect.id), encode_entry(left), makepath=True)
+
+
+def test_a_day_old_message_for_a_channel_that_is_gone_is_given_up_and_holds_up_nothing(
+    stage: Stage, http_receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry(stage, "gone/12345678", at=time.time() - 25 * 3600)
+    stage.publish(95)
+    stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    http_receiver.wait(1)
+    stage.wait_outbox_empty()
+    assert "no rule and no channel names it any more" in caplog.text
+
+
+def test_after_a_restart_no_resolved_overtakes_its_firing(stage: Stage, http_receiver: HttpReceiver) -> None:
+    url = http_receiver.url("/hook", "json")
+    (target,) = channel_targets("ops", (url,))
+    for number in range(12):
+        for phase, ago in ((Phase.RESOLVED, 10), (Phase.FIRING, 20)):
+            entry(stage, target.id, at=time.time() - ago, phase=phase, episode=f"{number * 7919:016x}")
+    stage.engine(rule(), {"ops": (url,)})
+    order: dict[str, list[str]] = {}
+    for request in http_receiver.wait(24, timeout=20):
+        order.setdefault(request.json["key"].split("/")[2], []).append(request.json["state"])
+    assert len(order) == 12
+    assert all(states == ["firing", "resolved"] for states in order.values())
+
+
+def test_a_family_that_cannot_be_read_resolves_nothing(
+    stage: Stage, http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zkalert.lifecycle.GONE_AFTER", 0.5)
+    rules = 'rules: [{name: disk-full, metric: disk_usage, comparator: ">", threshold: 80}]'
+    stage.publish(family="disk_usage", instances={"/": {"percent": 95}}, max_age=0.5)
+    running = stage.engine(rules, {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    stage.publish(family="disk_usage", instances={"/": {"percent": 95}}, max_age=0.5)
+    http_receiver.wait(1)
+
+    def publish(errors: tuple[str, ...]) -> bool:
+        """A sample without the instance; whether enough of them were seen."""
+        sample = Sample(family="disk_usage", at=0.0, interval=0.5, max_age=0.5, errors=errors)
+        stage.publish_raw(encode_sample(sample), family="disk_usage")
+        return bool(running.witness.last and running.witness.last.samples > seen + 60)
+
+    seen = running.witness.last.samples if running.witness.last else 0
+    wait_for(lambda: publish(("cannot be read: Permission denied",)), "two seconds of samples with errors", 30)
+    assert [alert.state for alert in stage.alerts()] == [State.FIRING]
+    wait_for(lambda: publish(()) and not stage.alerts(), "good samples without it to resolve it", 30)
+    assert "it is gone" in http_receiver.wait(2)[1].json["message"]
+
+
+@pytest.mark.parametrize("narrower", ["hosts: db*", 'instances: "/other"'])
+def test_an_alert_that_its_rule_does_not_look_at_any_more_is_resolved(
+    stage: Stage, http_receiver: HttpReceiver, narrower: str
+) -> None:
+    rules = 'rules:\n  - name: disk-full\n    metric: disk_usage\n    comparator: ">"\n    threshold: 80\n'
+    channels = {"ops": (http_receiver.url("/hook", "json"),)}
+    stage.publish(family="disk_usage", instances={"/": {"percent": 95}})
+    running = stage.engine(rules, channels).wait_owner()
+    http_receiver.wait(1)
+    running.engine.reload(stage.settings(f"{rules}    {narrower}\n", channels))
+    assert "the rule was changed" in http_receiver.wait(2)[1].json["message"]
+    stage.wait_states()
+
+
+def test_a_host_whose_labels_change_leaves_the_rules_that_do_not_fit(stage: Stage, http_receiver: HttpReceiver) -> None:
+    stage.host("web1", role="db")
+    stage.publish(95)
+    stage.engine(rule() + "    hosts: {role: db}\n", {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    http_receiver.wait(1)
+    stage.host("web1", role="web")
+    http_receiver.wait(2)
+    stage.wait_states()
+    stage.host("web1", role="db")
+    http_receiver.wait(3)
+
+
+def test_a_host_that_somebody_removes_takes_its_alerts_along(stage: Stage, http_receiver: HttpReceiver) -> None:
+    stage.publish(95)
+    stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    http_receiver.wait(1)
+    stage.client.delete(stage.tree.host("web1"), recursive=True)
+    assert "its host was removed" in http_receiver.wait(2)[1].json["message"]
+    stage.wait_states()
+
+
+def test_a_reload_takes_a_new_password_of_the_same_channel(stage: Stage, http_receiver: HttpReceiver) -> None:
+    url = http_receiver.url("/hook", "json").replace("://", "://user:{}@")
+    stage.publish(95)
+    running = stage.engine(rule(), {"ops": (url.format("old"),)}).wait_owner()
+    http_receiver.wait(1)
+    stage.wait_outbox_empty()
+    running.engine.reload(stage.settings(rule(), {"ops": (url.format("new"),)}))
+    stage.publish(10)
+    sent = [b64decode(request.headers["Authorization"].split()[1]) for request in http_receiver.wait(2)]
+    assert sent == [b"user:old", b"user:new"]
+
+
+def test_a_mark_that_lands_while_the_records_are_read_back_is_not_undone(
+    stage: Stage, http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One URL fails on, so that the entry stays. The healthy one's mark is held until the entries were read."""
+    http_receiver.answer("/bad", Answer(status=503))
+    stage.publish(50)
+    channels = {"ops": (http_receiver.url("/ok", "json"), http_receiver.url("/bad", "json"))}
+    running = stage.engine(rule(), channels).wait_owner()
+    evaluator = running.engine._evaluator
+    read, marked = threading.Event(), threading.Event()
+    load, update = evaluator._store.load, evaluator._outbox.update
+
+    def late_update(effect_id: str, change: Callable[[OutboxEntry], OutboxEntry]) -> OutboxEntry:
+        filed = evaluator._outbox._filed.get(effect_id)
+        states = {d.state for d in change(filed.entry).deliveries} if filed else set()
+        if DeliveryState.DELIVERED not in states or marked.is_set():
+            return update(effect_id, change)
+        read.wait(10)
+        try:
+            return update(effect_id, change)
+        finally:
+            marked.set()
+
+    def slow_load() -> list[Alert]:
+        read.set()
+        marked.wait(10)
+        return load()
+
+    monkeypatch.setattr(evaluator._outbox, "update", late_update)
+    stage.publish(95)
+    http_receiver.wait(1, path="/ok")
+    monkeypatch.setattr(evaluator._store, "load", slow_load)
+    lose_connection(running.client)
+    assert marked.wait(10)
+    http_receiver.answer("/bad", Answer())
+    stage.wait_outbox_empty(20)
+    assert len(http_receiver.at("/ok")) == 1
+
+
+def test_a_connection_that_goes_while_the_lock_is_taken_leaves_no_engine_waiting_for_itself(
+    stage: Stage, http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Owner._live
+    broken: list[str] = []
+
+    def first_breaks(owner: Owner, fence: str) -> None:
+        if not broken:
+            broken.append(fence)
+            lose_connection(owner._client)
+            raise ConnectionLoss
+        live(owner, fence)
+
+    monkeypatch.setattr(Owner, "_live", first_breaks)
+    stage.publish(95)
+    stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
+    http_receiver.wait(1)
+    assert broken
+
+
+def test_a_process_that_stood_still_does_not_fire_on_what_it_did_not_watch(
+    stage: Stage, http_receiver: HttpReceiver
+) -> None:
+    stage.publish(50)
+    engine = stage.process(rule("1s"), channel(http_receiver))
+    owner(stage, engine)
+    for _ in range(4):
+        stage.publish(95)
+        stage.wait_states("pending")
+        engine.signal(signal.SIGSTOP)
+        stage.publish(10)
+        after = stage.ensemble_ms() + 1300
+        wait_for(functools.partial(lambda end: stage.ensemble_ms() > end, after), "the duration to pass")
+        engine.signal(signal.SIGCONT)
+        stage.wait_states()
+    assert http_receiver.requests == []
+
+
+def test_a_rule_that_is_removed_while_zookeeper_is_away_closes_its_alerts_when_it_is_back(
+    own_zookeeper: LocalServer, http_receiver: HttpReceiver, tmp_path: Path
+) -> None:
+    stage = own_stage(own_zookeeper.hosts, tmp_path)
+    try:
+        stage.publish(95)
+        channels = {"ops": (http_receiver.url("/hook", "json"),)}
+        running = stage.engine(rule(), channels).wait_owner()
+        http_receiver.wait(1)
+        stage.wait_outbox_empty()
+        own_zookeeper.stop()
+        wait_for(lambda: running.witness.last and not running.witness.last.is_connected, "the engine to notice")
+        running.engine.reload(stage.settings(rule(name="another", threshold=99), channels))
+        wait_for(lambda: running.witness.last and not running.witness.last.alerts, "the reload")
+        own_zookeeper.start()
+        assert "the rule was removed" in http_receiver.wait(2, timeout=20)[1].json["message"]
+        wait_for(lambda: stage.client.connected, "a connection", 20)
+        stage.wait_states()
+    finally:
+        close(stage)

@@ -13,7 +13,7 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zkalert import clock
@@ -44,6 +44,7 @@ alerts_log = logging.getLogger("zkalert.alerts")
 
 MOST_AT_ONCE = 500  # events taken from the queue before what they changed is written
 STATUS_INTERVAL = 0.25
+STOOD_STILL = 0.25  # seconds that a wake-up may be late, before the process counts as having been stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,7 @@ class Engine:
             while not self._stop.is_set():
                 self._turn(next_status if self._listener.wants_status else None)
                 if self._listener.wants_status and clock.monotonic() >= next_status:
-                    self._listener.status(self._evaluator.status())
+                    self._listener.status(replace(self._evaluator.status(), waits_for=self._owner.waits_for))
                     next_status = clock.monotonic() + STATUS_INTERVAL
         finally:
             self._close()
@@ -151,6 +152,7 @@ class Engine:
 
     def _turn(self, wake_at: float | None) -> None:
         """Take what came, and let the evaluator settle it; returns after one round."""
+        began = clock.monotonic()
         due = self._evaluator.next_at()
         if wake_at is not None:
             due = wake_at if due is None else min(due, wake_at)
@@ -162,8 +164,10 @@ class Engine:
             self._handle(event)
         except queue.Empty:
             pass
+        if due is not None and clock.monotonic() - max(due, began) > STOOD_STILL and self._queue.empty():
+            self._evaluator.stood_still(began)
         try:
-            self._evaluator.settle(clock.monotonic())
+            self._evaluator.settle(clock.monotonic(), is_drained=self._queue.empty())
         except Exception:
             log.exception("the alerts could not be settled; reading them back")
             self._evaluator.recover()
@@ -199,11 +203,6 @@ class Engine:
         """End `run`, from any thread or a signal handler."""
         self._stop.set()
         self._queue.put(None)
-
-    @property
-    def waits_for(self) -> str:
-        """The engine that owns the tree, while this one waits; else empty."""
-        return self._owner.waits_for
 
     # On other threads.
 

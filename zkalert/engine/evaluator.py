@@ -27,6 +27,7 @@ from zkalert.model import (
     Observation,
     OutboxEntry,
     Outcome,
+    Reason,
     Rule,
     State,
     Target,
@@ -103,19 +104,21 @@ class Evaluator:
         self._watchers: dict[str, RuleWatcher] = {}
         self._alerts: dict[str, dict[str, Instances]] = {}
         self._orphans: list[Alert] = []
+        self._removed: dict[str, Rule] = {}
         self._timers: list[tuple[float, int, str, str, str | None, str]] = []
         self._ticket = itertools.count()
         self._changes: list[Change] = []
         self._told: list[tuple[Effect, tuple[Target, ...]]] = []
+        self._unconfirmed: list[tuple[Effect, tuple[Target, ...]]] = []
         self._owned: Owned | None = None
         self._is_connected = False
         self._read_back_at: float | None = None
         self._said = ""
         self._samples = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
-            HostsSeen: self._hosts.hosts_seen,
+            HostsSeen: self._hosts_seen,
             FamiliesSeen: lambda event: self._judge_unseen(self._hosts.families_seen(event)),
-            HostInfoSeen: lambda event: self._judge_unseen(self._hosts.info_seen(event)),
+            HostInfoSeen: self._info_seen,
             AliveSeen: self._hosts.alive_seen,
             BadSampleSeen: self._hosts.bad_sample_seen,
             Gone: self._hosts.gone,
@@ -133,12 +136,27 @@ class Evaluator:
         else:
             self._handlers[type(event)](event)
 
-    def settle(self, mono: float) -> None:
-        """After some events: fire what is due, write what changed, hand it on."""
+    def settle(self, mono: float, *, is_drained: bool = True) -> None:
+        """After some events: fire what is due, write what changed, hand it on.
+
+        While events wait (`is_drained` false) no timer is fired here: one of them may be a sample that ends the hold
+        before its time. Each sample fires the timers that ended before it.
+        """
         if self._read_back_at is not None and mono >= self._read_back_at:
             self._read_back()
-        self._fire_timers(mono)
+        if is_drained:
+            self._fire_timers(mono)
         self._write()
+
+    def stood_still(self, since: float) -> None:
+        """After `since` (this process's clock) it did not run: whether what held then held on is not known."""
+        for name, watcher in self._watchers.items():
+            for alert in self._alerts_of(name):
+                hold = alert.hold
+                if alert.state is State.PENDING and hold is not None:
+                    cover = min(hold.cover, max(0.0, since - hold.mono))
+                    shorter = replace(alert, hold=hold._replace(cover=cover))
+                    self._put(watcher.rule, alert, shorter, ())
 
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
@@ -177,7 +195,9 @@ class Evaluator:
         watchers = host.watchers.get(observation.sample.family, ())
         if event.is_news:
             if self._timers and self._timers[0][0] <= observation.now.mono:
-                self._fire_timers(observation.now.mono)
+                # Those that ended before it was written: it may have been on its way for a while.
+                at, arrived = observation.now
+                self._fire_timers(arrived - max(0.0, self._ensemble.at(arrived) - at))
             self._judge(observation, watchers, observation.now, 0.0)
         else:
             self._judge_late(observation, watchers)
@@ -200,6 +220,8 @@ class Evaluator:
                 self._judge_missing(rule, alerts, observation, now)
 
     def _judge_missing(self, rule: Rule, alerts: Instances, observation: Observation, now: Moment) -> None:
+        if observation.sample.errors:
+            return  # what could not be read, or was cut, is not gone
         there = observation.sample.instances
         verdict = Verdict(Outcome.MISSING, None, observation.sample.max_age)
         for instance in [instance for instance in alerts if instance is not None and instance not in there]:
@@ -283,9 +305,11 @@ class Evaluator:
         except (OutOfStep, KazooException, *UNCERTAIN) as error:
             # What was applied is not known: nothing of it is acted on before it has been read back.
             log.warning("a transition was not confirmed (%s); reading the alerts back", type(error).__name__)
+            self._unconfirmed += told
             self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
         else:
             entries = [entry for change in changes for entry in change.entries]
+            self._removed.clear()
             self._outbox.file(entries)
             self._dispatcher.submit(entries, is_new=True)
             for effect, targets in told:
@@ -293,6 +317,7 @@ class Evaluator:
 
     def _disown(self) -> None:
         self._owned = None
+        self._removed.clear()
         self._outbox.disown()
         self._dispatcher.drop()
         self._changes.clear()
@@ -326,6 +351,9 @@ class Evaluator:
         self._timers = []
         for record in stored:
             watcher = self._watchers.get(record.rule)
+            if watcher is None and record.rule in self._removed:
+                self._alerts.setdefault(record.rule, {}).setdefault(record.host, {})[record.instance] = record
+                continue
             if watcher is None:
                 self._orphans.append(record)
                 log.warning("alert %s has no rule here: %s on %s", record.id, record.rule, record.host)
@@ -338,7 +366,18 @@ class Evaluator:
             self._alerts[alert.rule].setdefault(alert.host, {})[alert.instance] = alert
             self._set_timer(watcher.rule, alert)
         self._dispatcher.submit(entries)
+        self._confirm({entry.effect.id for entry in entries})
+        for rule in list(self._removed.values()):
+            self._close_removed(rule)
+        self._close_uncovered()
         self._judge_unseen(self._hosts.everything())
+
+    def _confirm(self, written: set[str]) -> None:
+        """Tell of transitions whose answer was lost and that turn out to have been written."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        for effect, targets in unconfirmed:
+            if effect.id in written:
+                self._tell(effect, targets)
 
     # Connection, ownership, rules.
 
@@ -366,22 +405,54 @@ class Evaluator:
             old = before.get(rule.name)
             self._watchers[rule.name] = RuleWatcher(rule) if old is None else old.successor(rule)
             self._alerts.setdefault(rule.name, {})
-        at = self._ensemble.now()
         for name in before.keys() - self._watchers.keys():
-            self._close_all(before[name].rule, at)
+            if self._owned is not None:
+                self._removed[name] = before[name].rule  # until its end is known to be written
+            self._close_removed(before[name].rule)
+        for name in self._watchers:
+            self._removed.pop(name, None)
+        self._close_uncovered()
         self._judge_unseen(self._hosts.set_rules(self._watchers))
         if self._owned is not None:
             # Orphans may have found their rule, and timers their new durations.
             self._write()
             self._read_back_at = clock.monotonic() if self._read_back_at is None else self._read_back_at
 
-    def _close_all(self, rule: Rule, at: float) -> None:
-        for instances in list(self._alerts.get(rule.name, {}).values()):
-            for alert in list(instances.values()):
-                if self.is_active:
-                    closed, effects = close(alert, at)
-                    self._put(rule, alert, closed, effects)
+    def _close(self, rule: Rule, alert: Alert, reason: Reason) -> None:
+        closed, effects = close(rule, alert, self._ensemble.now(), reason)
+        self._put(rule, alert, closed, effects)
+
+    def _close_removed(self, rule: Rule) -> None:
+        for alert in self._alerts_of(rule.name):
+            if self.is_active:
+                self._close(rule, alert, Reason.RULE_REMOVED)
         self._alerts.pop(rule.name, None)
+
+    def _close_uncovered(self) -> None:
+        """End the alerts of series that their rule does not look at any more: nothing else ever would."""
+        if not self.is_active:
+            return
+        for name, watcher in self._watchers.items():
+            for alert in self._alerts_of(name):
+                host = self._hosts.get(alert.host)
+                is_followed = host is None or host.info is None or watcher.follows(host.info)
+                if not is_followed or not watcher.covers(alert.instance):
+                    self._close(watcher.rule, alert, Reason.RULE_CHANGED)
+
+    def _hosts_seen(self, event: HostsSeen) -> None:
+        """Hosts came, or somebody removed some: `hosts/<host>` outlives its sampler."""
+        for host in self._hosts.hosts_seen(event):
+            for name, watcher in self._watchers.items():
+                for alert in self._alerts_of(name):
+                    if alert.host == host and self.is_active:
+                        self._close(watcher.rule, alert, Reason.HOST_REMOVED)
+
+    def _info_seen(self, event: HostInfoSeen) -> None:
+        self._judge_unseen(self._hosts.info_seen(event))
+        self._close_uncovered()
+
+    def _alerts_of(self, rule: str) -> list[Alert]:
+        return [alert for instances in self._alerts.get(rule, {}).values() for alert in instances.values()]
 
     def status(self) -> Status:
         """A picture of this moment."""

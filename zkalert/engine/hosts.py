@@ -77,15 +77,20 @@ class Hosts:
 
     # What the registry saw.
 
-    def hosts_seen(self, event: HostsSeen) -> None:
+    def hosts_seen(self, event: HostsSeen) -> frozenset[str]:
+        """Follow those that came, forget those that were removed; the latter."""
+        removed = frozenset(self._hosts.keys() - event.hosts)
         for name in event.hosts - self._hosts.keys():
             self._hosts[name] = Host(name)
             self._registry.follow_host(name)
-        for name in self._hosts.keys() - event.hosts:
+        for name in removed:
             del self._hosts[name]
             self._registry.forget_host(name)
+            top = self._tree.host(name) + "/"
+            self._problems = {path: problem for path, problem in self._problems.items() if not path.startswith(top)}
             for watcher in self._watchers.values():
                 watcher.forget(name)
+        return removed
 
     def families_seen(self, event: FamiliesSeen) -> Iterable[Unseen]:
         host = self._hosts.get(event.host)
@@ -145,7 +150,9 @@ class Hosts:
         return unseen
 
     def _forget(self, host: Host, family: str) -> None:
-        self._registry.forget(self._tree.family(host.name, family))
+        path = self._tree.family(host.name, family)
+        self._registry.forget(path)
+        self._problems.pop(path, None)
         host.latest.pop(family, None)
 
     # What others ask.

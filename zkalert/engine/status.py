@@ -21,14 +21,15 @@ class HostStatus:
 class Status:
     """One moment of an engine; `now` is the ensemble's time, `mono` this process's clock.
 
-    `orphans` are alerts whose rule this engine does not have. `problems` counts znodes that hold what cannot be
-    used, by the code of what is wrong with them.
+    `waits_for` names the engine that owns the tree, while this one waits. `orphans` are alerts whose rule this
+    engine does not have. `problems` counts znodes that hold what cannot be used, by the code of what is wrong.
     """
 
     now: float
     mono: float
     is_connected: bool
     is_owner: bool
+    waits_for: str = ""
     rules: int
     hosts: tuple[HostStatus, ...] = ()
     alerts: tuple[Alert, ...] = ()

@@ -38,6 +38,7 @@ _KINDS = {
 }
 _REASONS = {
     Reason.GONE: "it is gone: good samples come without it",
+    Reason.HOST_REMOVED: "its host was removed",
     Reason.RULE_CHANGED: "the rule was changed, and its new condition is not met",
     Reason.RULE_REMOVED: "the rule was removed",
 }
