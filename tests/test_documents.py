@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from zkalert import documents
+from zkalert.metrics import FAMILIES
+from zkalert.model import Metric
 
 LIMIT = 5.0  # seconds for the worst text; each takes a fraction of it
 
@@ -271,3 +273,15 @@ def test_a_configuration_s_harmless_values_are_shown() -> None:
     [finding] = documents.check(document)
     assert finding.message == 'session_timeout: found text "fast"'
     assert finding.text == "zookeeper: {session_timeout: fast}"
+
+
+def test_editors_are_offered_every_metric_and_family_there_is() -> None:
+    rules = documents_schema("rules")["$defs"]["rule"]["properties"]["metric"]["examples"]
+    named = {str(Metric(family.name, field)) for family in FAMILIES.values() for field in family.fields}
+    assert set(rules) == named | {family.name for family in FAMILIES.values() if family.main}
+    intervals = documents_schema("config")["properties"]["sampler"]["properties"]["intervals"]
+    assert list(intervals["examples"][0]) == list(FAMILIES)
+
+
+def documents_schema(kind: str) -> Any:
+    return json.loads(documents.schema_bytes(kind))

@@ -20,14 +20,14 @@ import psutil
 import pytest
 
 from tests.helpers import expire_session, wait_for
-from zkalert import agent
+from zkalert import agent, zk
 from zkalert.config import Config
 from zkalert.journal import HistoryError, HistoryReader
 from zkalert.localzk import LocalServer
 from zkalert.metrics import FAMILIES
 from zkalert.model import Alive, HostInfo, HostNameTaken, LayoutTooNew, Sample, UsageError, ZookeeperSettings
 from zkalert.sampler import Sampler
-from zkalert.sampler.publish import MAX_BYTES, MAX_OPERATIONS, Publisher, _batches
+from zkalert.sampler.publish import Publisher, _batches
 from zkalert.tree import MAX_PAYLOAD, Tree, decode_alive, decode_host, decode_sample, encode_alive
 from zkalert.zk import Client, Create, Set, make_client
 
@@ -123,8 +123,8 @@ def test_no_transaction_passes_the_bounds() -> None:
     for operations in cases:
         batches = list(_batches(operations))
         assert list(itertools.chain(*batches)) == operations
-        assert all(len(batch) < MAX_OPERATIONS for batch in batches), "and one more checks the name"
-        assert all(sum(len(operation.data) for operation in batch) <= MAX_BYTES for batch in batches)
+        assert all(len(batch) < zk.MOST_OPERATIONS for batch in batches), "and one more checks the name"
+        assert all(sum(len(operation.data) for operation in batch) <= zk.MOST_BYTES for batch in batches)
     assert len(list(_batches(many[:99]))) == 1
 
 

@@ -65,8 +65,8 @@ def _end_session(client: zk.Client) -> None:
 def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, stop: threading.Event) -> None:
     history = History(config.state_dir / FILE_NAME, config.history.max_age, config.history.max_size)
     try:
-        if not zk.connect(client, stop):
-            return
+        # Beside the sampling: a host that starts before its ensemble does keeps a history all the same.
+        threading.Thread(target=zk.connect, args=(client, stop), name="connect", daemon=True).start()
         sampler = Sampler(
             client=client,
             tree=Tree(zookeeper.root),

@@ -36,7 +36,9 @@ from zkalert.model import LayoutTooNew, Problem, ZookeeperSettings
 from zkalert.tree import LAYOUT_VERSION, Tree, decode_layout, encode_layout
 
 __all__ = [
+    "MOST_BYTES",
     "MOST_IN_FLIGHT",
+    "MOST_OPERATIONS",
     "UNCERTAIN",
     "BadVersionError",
     "Check",
@@ -65,8 +67,14 @@ log = logging.getLogger("zkalert.zookeeper")
 
 Client: TypeAlias = KazooClient
 
+MOST_OPERATIONS = 100
+MOST_BYTES = 256 * 1024
+"""Of one transaction: past `jute.maxbuffer`, about 1 MB, the server drops the connection."""
+
 MOST_IN_FLIGHT = 256
 """Questions that are asked before the first answer has come."""
+
+SAY_AFTER = 2.0  # seconds of waiting that are nobody's business
 
 UNCERTAIN = (
     ConnectionLoss,
@@ -137,6 +145,38 @@ class TransactionFailed(Exception):  # noqa: N818 - says what happened, as kazoo
         super().__init__(f"{type(operation).__name__} {operation.path}: {type(error).__name__}")
 
 
+class _Ear(logging.Handler):
+    """Hears what kazoo says of one client, and keeps its last complaint: it alone knows why nobody answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaint = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if any(type(part).__name__ == "Auth" for part in record.args or ()):
+            return  # at DEBUG kazoo prints every request, the one with the password too
+        if record.levelno >= logging.WARNING:
+            said = record.getMessage().partition("\n")[0]
+            if not said.startswith("Transition"):
+                self.complaint = said.rpartition("socket connection error: ")[2][:200]
+        usual = logging.getLogger(record.name)
+        if usual.isEnabledFor(record.levelno):
+            usual.handle(record)
+
+
+def _logger() -> logging.Logger:
+    """A logger for one client, outside the tree of loggers, with an ear on it."""
+    usual = logging.getLogger("kazoo.client")
+    logger = logging.Logger(usual.name, min(usual.getEffectiveLevel(), logging.WARNING))  # noqa: LOG001
+    logger.addHandler(_Ear())
+    return logger
+
+
+def _complaint(client: Client) -> str:
+    """Why a client is not connected, as far as kazoo knows."""
+    return next((ear.complaint for ear in client.logger.handlers if isinstance(ear, _Ear)), "")
+
+
 def make_client(settings: ZookeeperSettings) -> Client:
     """A client that is not started yet.
 
@@ -161,7 +201,7 @@ def make_client(settings: ZookeeperSettings) -> Client:
         auth_data=[("digest", settings.digest)] if settings.digest else None,
         # Without a default ACL kazoo leaves znodes open to the world even when it is authenticated.
         default_acl=CREATOR_ALL_ACL if settings.digest else OPEN_ACL_UNSAFE,
-        logger=logging.getLogger("kazoo.client"),
+        logger=_logger(),
         **handler_options,
     )
 
@@ -177,9 +217,11 @@ def connect(client: Client, stop: threading.Event) -> bool:
     while not client.connected:
         if clock.wait(stop, 0.02):
             return False
-        if not said and clock.monotonic() - waited_from > 2:
+        if not said and clock.monotonic() - waited_from > SAY_AFTER:
             said = True
-            log.warning("ZooKeeper at %s does not answer; waiting for it", where(client))
+            log.warning(
+                "ZooKeeper at %s does not answer; waiting for it (%s)", where(client), _complaint(client) or "no reply"
+            )
     if said:
         log.warning("ZooKeeper at %s answers; going on", where(client))
     return True

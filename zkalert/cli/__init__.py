@@ -78,7 +78,7 @@ def cli() -> None:
     """Rule-engine alerting on Apache ZooKeeper."""
 
 
-def run(args: Sequence[str] | None = None) -> int:
+def run(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for each kind of error
     """Run one command and return its exit code; the one place where errors become messages.
 
     `args` without the program's name; None takes them from the command line.
@@ -107,6 +107,9 @@ def run(args: Sequence[str] | None = None) -> int:
         # Whoever read the output has gone, as `head` does. Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINDINGS
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{name}{error.strerror or error}", EXIT_FINDINGS)
     return result if isinstance(result, int) else EXIT_OK
 
 

@@ -22,8 +22,6 @@ class Options:
     """What the shared flags say; logging is set up already when a command gets this."""
 
     flags: config.Flags
-    log_level: str
-    log_format: str
 
     def load(self) -> config.Config:
         """The configuration: flags over environment over file.
@@ -51,7 +49,7 @@ def options(*, rules: bool = False, host: bool = False) -> Callable[[_Command], 
             level, format_ = given.pop("log_level"), given.pop("log_format")
             logs.setup(level, format_)
             flags = config.Flags(**taken | {"rules": taken["rules"] or ()})
-            return command(options=Options(flags=flags, log_level=level, log_format=format_), **given)
+            return command(options=Options(flags=flags), **given)
 
         # click lists options in reverse order of decoration.
         chosen = [*_SHARED, *([_HOST] if host else []), *([_RULES] if rules else [])]

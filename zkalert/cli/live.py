@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from zkalert.cli import logs
 from zkalert.engine import HostStatus, Listener, Status, Told
 from zkalert.metrics import FAMILIES, Unit, field_of, format_duration, format_quantity
 from zkalert.model import (
@@ -36,8 +37,8 @@ COLUMNS: tuple[tuple[str, Metric], ...] = (
     ("cpu", Metric("cpu_usage", "percent")),
     ("load 1m", Metric("load_average", "1m")),
     ("swap", Metric("swap_usage", "percent")),
-    ("disk (fullest)", Metric("disk_usage", "percent")),
-    ("processes", Metric("process_number", "count")),
+    ("fullest disk", Metric("disk_usage", "percent")),
+    ("procs", Metric("process_number", "count")),
     ("up", Metric("uptime", "seconds")),
 )
 SHOWN = frozenset(metric.family for _, metric in COLUMNS)
@@ -50,7 +51,8 @@ _KIND_STYLES = {
     MessageKind.INFO: "bold cyan",
     MessageKind.SUCCESS: "bold green",
 }
-_MOST_ROWS = 12
+_FIXED_ROWS = 14  # of titles, heads, rules and the lines below
+_LEAST_ROWS = 3
 _RECENT = 30.0  # seconds that a resolved alert stays in the table
 
 
@@ -95,22 +97,23 @@ class LiveView(Listener):
         took = format_duration(told.result.seconds)
         is_command = told.target.kind is TargetKind.RUN
         if told.result.state is SendState.DELIVERED:
-            if is_command:
-                self._run += 1
-            else:
-                self._sent += 1
+            with self._lock:
+                self._run += is_command
+                self._sent += not is_command
             line = Text(f"  -> {told.target.name}: {'ran for' if is_command else 'delivered in'} {took}", style="green")
         else:
-            self._failed += 1
+            with self._lock:
+                self._failed += 1
             again = f", again in {format_duration(told.retry_in)}" if told.retry_in is not None else ""
-            line = Text(f"  -> {told.target.name}: {told.result.detail}{again}", style="red")
+            detail = told.result.detail.translate(logs.CONTROL)
+            line = Text(f"  -> {told.target.name}: {detail}{again}", style="red")
         line.append(f"  ({told.effect.alert.rule} {told.effect.phase.value}, {told.effect.alert.id})", style="dim")
         self._console.print(line)
 
     def _print_message(self, effect: Effect) -> None:
         message = render(effect)
         text = Text(datetime.fromtimestamp(effect.at).astimezone().strftime("%H:%M:%S "), style="dim")
-        text.append(message.title, style=_KIND_STYLES[message.kind])
+        text.append(message.title.translate(logs.CONTROL), style=_KIND_STYLES[message.kind])
         self._console.print(text)
 
     # What is drawn, on the view's own thread.
@@ -119,10 +122,11 @@ class LiveView(Listener):
         status = self._status
         if status is None:
             return Text("starting ...", style="dim")
+        rows = max(_LEAST_ROWS, (self._console.height - _FIXED_ROWS) // 2)
         return Group(
             self._head(status),
-            _host_table(status),
-            self._alert_table(status),
+            *_host_table(status, rows),
+            *self._alert_table(status, rows),
             Text(
                 f"notifications: {self._sent} sent, {self._failed} failed, {self._shown} shown here only"
                 f"   |   commands: {self._run} run",
@@ -141,14 +145,15 @@ class LiveView(Listener):
         if not status.is_connected:
             text.append("waiting for ZooKeeper", style="bold red")
         elif not status.is_owner:
-            text.append("connected; another engine evaluates", style="yellow")
+            who = f"the engine at {status.waits_for} owns this tree" if status.waits_for else "starting"
+            text.append(who, style="yellow")
         else:
             text.append("watching", style="green")
         for code, count in status.problems.items():
             text.append(f"   {count} unusable samples ({code})", style="red")
         return text
 
-    def _alert_table(self, status: Status) -> Table:
+    def _alert_table(self, status: Status, rows: int) -> Iterator[RenderableType]:
         with self._lock:
             recent = {
                 episode: (alert, at) for episode, (alert, at) in self._resolved.items() if status.now - at < _RECENT
@@ -159,13 +164,13 @@ class LiveView(Listener):
         for column in ("state", "severity", "rule", "where", "value", "threshold", "for", "id"):
             table.add_column(column, justify="right" if column in ("value", "threshold", "for") else "left")
         alerts.sort(key=lambda alert: (_order(alert), -alert.severity.rank, alert.since, alert.rule, alert.host))
-        for alert in alerts[:_MOST_ROWS]:
+        for alert in alerts[:rows]:
             table.add_row(*_alert_row(alert, status.now))
         if not alerts:
             table.add_row(Text("none", style="dim"))
-        if len(alerts) > _MOST_ROWS:
-            table.add_row(Text(f"and {len(alerts) - _MOST_ROWS} more", style="dim"))
-        return table
+        yield table
+        if len(alerts) > rows:
+            yield Text(f"and {len(alerts) - rows} more alerts", style="dim")
 
 
 class LogHandler(logging.Handler):
@@ -188,20 +193,25 @@ def _table(title: str) -> Table:
     )
 
 
-def _host_table(status: Status) -> Table:
+def _host_table(status: Status, rows: int) -> Iterator[RenderableType]:
     table = _table("hosts")
     table.add_column("host")
     table.add_column("sampler")
     for name, _ in COLUMNS:
         table.add_column(name, justify="right")
-    for host in status.hosts[:_MOST_ROWS]:
+    for host in status.hosts[:rows]:
         alive = Text("alive", style="green") if host.is_alive else Text("gone", style="bold red")
-        table.add_row(host.name, alive, *(_cell(host, metric) for _, metric in COLUMNS))
+        table.add_row(_plain(host.name), alive, *(_cell(host, metric) for _, metric in COLUMNS))
     if not status.hosts:
         table.add_row(Text("none yet", style="dim"))
-    if len(status.hosts) > _MOST_ROWS:
-        table.add_row(Text(f"and {len(status.hosts) - _MOST_ROWS} more", style="dim"))
-    return table
+    yield table
+    if len(status.hosts) > rows:
+        yield Text(f"and {len(status.hosts) - rows} more hosts", style="dim")
+
+
+def _plain(name: str) -> Text:
+    """A name that anybody may have chosen: no markup, nothing that steers a terminal."""
+    return Text(name.translate(logs.CONTROL))
 
 
 def _cell(host: HostStatus, metric: Metric) -> Text:
@@ -243,7 +253,7 @@ def _alert_row(alert: Alert, now: float) -> Iterable[Text]:
         Text(alert.state.value, style=_STATE_STYLES.get(alert.state, "")),
         Text(alert.severity.value, style=_SEVERITY_STYLES[alert.severity]),
         Text(alert.rule),
-        Text(where),
+        _plain(where),
         Text(value),
         Text(f"{alert.comparator.value} {format_quantity(alert.threshold, unit)}"),
         Text(format_duration(max(0.0, round(now - (since or now))))),

@@ -20,7 +20,8 @@ _TOLD_BY_US = ("kazoo",)
 _PRINT_SECRETS = ("apprise", "urllib3")  # whole webhook URLs, in warnings too
 _PREFIX = "zkalert."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\t"): "\t"}
+_STEERING = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+CONTROL = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _STEERING} | {ord("\t"): "\t"}
 
 
 class TextFormatter(logging.Formatter):
@@ -29,9 +30,13 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created).astimezone()
         stamp = at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at.microsecond // 1000:03d}"
-        message = record.getMessage().translate(_CONTROL)
+        message = record.getMessage().translate(CONTROL)
         line = f"{stamp} {record.levelname.lower()} {record.name.removeprefix(_PREFIX)}: {message}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        return "\n".join(
+            [line, *(text.translate(CONTROL) for text in self.formatException(record.exc_info).splitlines())]
+        )
 
 
 class JsonFormatter(logging.Formatter):

@@ -80,7 +80,7 @@ def on_reload_signal(options: common.Options, engine: Engine, settings: Callable
             except DocumentError as error:
                 for finding in error.findings:
                     log.error("%s", findings.one_line(finding))
-                log.error("rules not reloaded: %d findings; the old rules stay", len(error.findings))
+                log.error("rules not reloaded; the old rules stay (findings: %d)", len(error.findings))
             except ZkalertError as error:
                 log.error("rules not reloaded: %s; the old rules stay", error)
             else:

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import click
 
-from zkalert import agent
+from zkalert import agent, clock
 from zkalert.cli import common, serving
 from zkalert.config import Config
 from zkalert.documents import shipped
 from zkalert.engine import Engine, EngineSettings, Listener
 from zkalert.localzk import LocalServer, find_zookeeper, local_password
-from zkalert.model import ZkalertError, ZookeeperSettings
+from zkalert.model import ServerUnavailable, ZkalertError, ZookeeperSettings
 
 log = logging.getLogger("zkalert.up")
 
@@ -46,7 +46,7 @@ def _work(options: common.Options, config: Config, prepared: EngineSettings, *, 
     from zkalert.cli import live  # noqa: PLC0415
 
     console = Console()
-    has_table = not no_ui and console.is_terminal
+    has_table = not no_ui and console.is_terminal and not console.is_dumb_terminal
 
     show = live.SHOWN if has_table else frozenset()
     hosts = prepared.zookeeper.hosts
@@ -75,6 +75,9 @@ def _work(options: common.Options, config: Config, prepared: EngineSettings, *, 
                 agent.run(config, stop)
             except ZkalertError as error:
                 errors.append(error)
+            except Exception:
+                log.exception("the sampler ended")
+                errors.append(ZkalertError("the sampler ended by an error of zkalert's own; the log tells it"))
             finally:
                 stop_all()
 
@@ -110,7 +113,35 @@ def _local_server(config: Config) -> Iterator[ZookeeperSettings]:
     """A server of our own for as long as it is needed, with its data below the state directory."""
     find_zookeeper(os.environ)  # say at once what is missing
     folder = config.state_dir / "zookeeper"
-    password = local_password(config.state_dir)
-    with LocalServer(folder) as server:
-        log.info("ZooKeeper serves at %s, its data is in %s", server.hosts, folder)
+    try:
+        password = local_password(config.state_dir)
+        server = LocalServer(folder)
+        server.start()
+    except OSError as error:
+        raise ZkalertError(
+            f"local files cannot be kept in {config.state_dir} ({error.strerror or error}); "
+            "choose another folder with --state-dir"
+        ) from error
+    log.info("ZooKeeper serves at %s, its data is in %s", server.hosts, folder)
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(server, stop), name="zkalert-zookeeper", daemon=True)
+    keeper.start()
+    try:
         yield ZookeeperSettings(hosts=server.hosts, digest=f"zkalert:{password}", session_timeout=4.0)
+    finally:
+        stop.set()
+        keeper.join(1.0)
+        server.stop()
+
+
+def _keep(server: LocalServer, stop: threading.Event) -> None:
+    """Start our own server again when it has ended: nobody else will."""
+    while not clock.wait(stop, 1.0):
+        if server.is_running:
+            continue
+        log.error("the local ZooKeeper has ended; starting it again, its log is %s", server.log_path)
+        try:
+            server.start()
+        except (ServerUnavailable, OSError) as error:
+            log.error("the local ZooKeeper does not start: %s", error)
+            clock.wait(stop, 10.0)

@@ -101,9 +101,13 @@ def _linux_processes() -> Reading:
     # One read of one file each: a seventh of what psutil.process_iter costs, which keeps an object per process.
     pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - Path objects cost more than the read
     counts = dict.fromkeys(("count", "running", "sleeping", "zombie", "threads"), 0)
+    are_hidden = "1" not in pids
     for pid in pids:
         try:
             descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        except PermissionError:
+            are_hidden = True
+            continue
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
         try:
@@ -122,8 +126,8 @@ def _linux_processes() -> Reading:
         counts["threads"] += int(fields[17])
     limits = [limit for name in ("pid_max", "threads-max") if (limit := _kernel_limit(name)) is not None]
     values: dict[str, Value] = {**counts, **({"limit": min(limits)} if limits else {})}
-    hidden = () if "1" in pids else ("processes of others are hidden from this user (hidepid)",)
-    return Reading(values=values, errors=hidden)
+    errors = ("processes of others are hidden from this user (hidepid)",) if are_hidden else ()
+    return Reading(values=values, errors=errors)
 
 
 def _kernel_limit(name: str) -> int | None:

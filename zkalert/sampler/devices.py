@@ -112,7 +112,7 @@ def _usage(mount: str) -> dict[str, Value]:
     if stat.f_files:  # file systems such as btrfs make inodes as they need them
         values["inodes_percent"] = round(100.0 * (stat.f_files - stat.f_ffree) / stat.f_files, 1)
         values["inodes_total"] = stat.f_files
-        values["inodes_free"] = stat.f_favail
+        values["inodes_free"] = stat.f_ffree
     return values | {"readonly": int(bool(stat.f_flag & os.ST_RDONLY)), "error": 0}
 
 

@@ -13,9 +13,6 @@ from zkalert.model import Alive, HostInfo
 from zkalert.sampler import presence
 from zkalert.tree import Tree, decode_alive, encode_alive, encode_host
 
-MAX_OPERATIONS = 100
-MAX_BYTES = 256 * 1024
-
 _TRIES = 3
 _OVERHEAD = 512  # what an operation's path and header may take in a transaction
 
@@ -120,7 +117,7 @@ def _batches(operations: Iterable[zk.Create | zk.Set]) -> Iterator[list[zk.Creat
     size = 0
     for operation in operations:
         weight = len(operation.data) + _OVERHEAD
-        if batch and (len(batch) + 1 >= MAX_OPERATIONS or size + weight > MAX_BYTES):
+        if batch and (len(batch) + 1 >= zk.MOST_OPERATIONS or size + weight > zk.MOST_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(operation)

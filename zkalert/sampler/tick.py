@@ -27,6 +27,7 @@ MIN_MAX_AGE = 10.0
 """Seconds that a sample speaks at least."""
 
 _LOOK = 1.0  # how often the connection is looked after between ticks
+_LOOK_SOON = 0.1  # and before there was one
 _RETRY = 3.0
 _TOGETHER = 0.01  # families whose times are this near are read together
 _FIRST_SPAN = 0.2  # shares need some time to be shares of
@@ -122,7 +123,7 @@ class Sampler:
             self._keep(samples)
             if self._has_name and self._client.connected:
                 self._publish(payloads)
-        return min(self._cadence.next_at, now + _LOOK)
+        return min(self._cadence.next_at, now + (_LOOK if self._has_name else _LOOK_SOON))
 
     def _read(self, families: Sequence[str], now: float) -> tuple[list[Sample], dict[str, bytes]]:
         samples, payloads = [], {}
@@ -186,7 +187,11 @@ class Sampler:
         """ZooKeeper answered, and the answer was no: the end if it is the first one, else a matter of patience."""
         known = isinstance(error, (HostNameTaken, LayoutTooNew))
         reason = str(error) or type(error).__name__
-        text = reason if known else f"ZooKeeper refuses what this sampler writes ({reason})"
+        text = (
+            reason
+            if known
+            else f"ZooKeeper refuses what this sampler writes ({reason}); check zookeeper.auth and the chroot"
+        )
         if not self._had_name:
             raise error if known else ZkalertError(text) from error
         self._claim_at = now + _RETRY

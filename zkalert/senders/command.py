@@ -251,7 +251,7 @@ def _stdin(effect: Effect, message: Message) -> bytes:
 
 
 def _environment(inherited: Mapping[str, str], effect: Effect, message: Message) -> dict[str, str]:
-    """The engine's own environment without its settings and secrets, and the alert.
+    """The engine's own environment without zkalert's settings (`ZKALERT_*`), and the alert.
 
     Of labels with one name the rule's counts most, then the instance's, then the host's.
     """
