@@ -109,3 +109,14 @@ def test_a_tree_can_stand_in_a_chroot(settings: ZookeeperSettings) -> None:
     assert client.exists("/layout")
     client.stop()
     client.close()
+
+
+def test_the_password_is_in_no_log_line(settings: ZookeeperSettings, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "kazoo"):
+        client = zk.make_client(replace(settings, digest="zkalert:s3cret-word"))
+        client.start(timeout=15)
+        client.exists("/")
+        client.stop()
+        client.close()
+    assert "Sending request" in caplog.text
+    assert "s3cret-word" not in caplog.text

@@ -144,3 +144,37 @@ def test_where_no_zookeeper_is_found_one_message_says_so(tmp_path: Path) -> None
     assert result.stderr.count("zkalert: error:") == 1
     assert "ZOOKEEPER_HOME" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_its_own_zookeeper_is_started_again_when_it_dies(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    rules = tmp_path / "rules.yaml"
+    rules.write_text('rules: [{name: always, metric: uptime, comparator: ">", threshold: 0}]')
+    words = ["up", "--no-ui", "--rules", str(rules), "--state-dir", str(tmp_path / "state")]
+    with log.open("wb") as stream:
+        process = subprocess.Popen([sys.executable, "-m", "zkalert", *words], stdout=stream, stderr=stream)
+    try:
+        wait_for(lambda: "firing always" in log.read_text(), "the first alert", 20)
+        (server,) = servers_of(process)
+        server.kill()
+        wait_for(lambda: "ended; starting it again" in log.read_text(), "the end to be noticed", 10)
+        wait_for(lambda: "ZooKeeper is back" in log.read_text(), "the server to be back", 20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+    assert "Traceback" not in log.read_text()
+    assert log.read_text().count("firing always") == 1
+
+
+def test_a_state_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    words = ["up", "--no-ui", "--state-dir", str(tmp_path / "file")]
+    result = subprocess.run(
+        [sys.executable, "-m", "zkalert", *words], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "choose another folder with --state-dir" in result.stderr

@@ -51,7 +51,7 @@ _KIND_STYLES = {
     MessageKind.INFO: "bold cyan",
     MessageKind.SUCCESS: "bold green",
 }
-_FIXED_ROWS = 14  # of titles, heads, rules and the lines below
+_FIXED_ROWS = 16  # of titles, heads, rules and the lines below
 _LEAST_ROWS = 3
 _RECENT = 30.0  # seconds that a resolved alert stays in the table
 

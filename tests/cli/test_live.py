@@ -1,0 +1,141 @@
+"""What the live table draws, also of names that anybody may have chosen, and on small terminals."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from zkalert.cli import logs
+from zkalert.cli.live import LiveView, LogHandler
+from zkalert.engine import HostStatus, Status, Told
+from zkalert.model import (
+    Alert,
+    Comparator,
+    Effect,
+    Message,
+    MessageKind,
+    Metric,
+    Moment,
+    Observation,
+    Phase,
+    Reason,
+    Sample,
+    SendResult,
+    SendState,
+    State,
+    Target,
+    TargetKind,
+)
+
+HOSTILE = ["web[/b]", "[red]x[/nothing]", "evil\x1b]0;PWNED\x07", "two\nlines", "c1\x9b31m", "bidi\u202eabc"]
+
+
+def alert(host: str = "web1", state: State = State.FIRING) -> Alert:
+    return Alert(
+        rule="memory-high",
+        host=host,
+        instance=host,
+        state=state,
+        episode="0123456789abcdef",
+        metric=Metric("memory_usage", "percent"),
+        comparator=Comparator.GT,
+        threshold=90.0,
+        value=95.0,
+        since=990.0,
+        fired_at=990.0,
+    )
+
+
+def host(name: str, percent: float = 42.0) -> HostStatus:
+    memory = Sample(family="memory_usage", at=1, interval=5, max_age=15, values={"percent": percent})
+    disks = Sample(
+        family="disk_usage", at=1, interval=5, max_age=15, instances={"/": {"percent": 10}, "/b": {"percent": 77}}
+    )
+    seen = {sample.family: Observation(host=name, sample=sample, now=Moment(1, 1)) for sample in (memory, disks)}
+    return HostStatus(name=name, is_alive=True, samples=seen)
+
+
+def status(hosts: int = 1, alerts: int = 1, **changes: Any) -> Status:
+    given: dict[str, Any] = {
+        "now": 1000.0,
+        "mono": 0.0,
+        "is_connected": True,
+        "is_owner": True,
+        "rules": 3,
+        "hosts": tuple(host(f"h{number}") for number in range(hosts)),
+        "alerts": tuple(alert(f"h{number}") for number in range(alerts)),
+    }
+    return Status(**given | changes)
+
+
+class Screen:
+    """A view, and what it draws."""
+
+    def __init__(self, width: int = 120, height: int = 40) -> None:
+        self.file = io.StringIO()
+        self.console = Console(file=self.file, force_terminal=True, width=width, height=height, color_system=None)
+        self.view = LiveView("web1 on 127.0.0.1:2181", self.console)
+
+    def draw(self, shown: Status) -> str:
+        self.view.status(shown)
+        self.console.print(self.view._picture())
+        return self.file.getvalue()
+
+
+def test_hosts_alerts_and_counts_are_shown() -> None:
+    drawn = Screen().draw(status())
+    for text in ("watching", "h0", "alive", "42%", "77%", "firing", "memory-high", "95%", "> 90%", "10s", "012345"):
+        assert text in drawn
+    assert "notifications: 0 sent" in drawn
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_shown_as_they_are_and_steer_nothing(name: str) -> None:
+    screen = Screen(width=200)
+    effect = Effect(alert=alert(name), phase=Phase.FIRING, reason=Reason.HELD, at=990.0)
+    screen.view.effect(effect, ())
+    target = Target(id="ops/1", kind=TargetKind.NOTIFY, name="ops", url="json://x")
+    message = Message(key="k", title=name, body=name, kind=MessageKind.WARNING)
+    result = SendResult(state=SendState.FAILED, detail=name)
+    screen.view.told(Told(effect=effect, target=target, message=message, result=result, attempt=1))
+    drawn = screen.draw(replace(status(), hosts=(host(name),), alerts=(alert(name),)))
+    assert not any(char in drawn for char in "\x1b\x07\x9b\u202e")
+    assert name.translate(logs.CONTROL) in drawn
+
+
+@pytest.mark.parametrize(("hosts", "alerts"), [(12, 12), (500, 3), (1, 500)])
+def test_on_a_small_terminal_alerts_and_counts_are_still_seen(hosts: int, alerts: int) -> None:
+    drawn = Screen(width=80, height=24).draw(status(hosts, alerts))
+    assert len(drawn.splitlines()) <= 24
+    assert "memory-high" in drawn
+    assert "notifications:" in drawn
+    if hosts > 12:
+        assert f"and {hosts - 4} more hosts" in drawn
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"is_connected": False}, "waiting for ZooKeeper"),
+        ({"is_owner": False, "waits_for": "web9 (pid 7)"}, "the engine at web9 (pid 7) owns this tree"),
+        ({"problems": {"not-json": 2}}, "2 unusable samples (not-json)"),
+    ],
+)
+def test_the_head_says_how_things_are(changes: dict[str, Any], text: str) -> None:
+    assert text in Screen().draw(status(**changes))
+
+
+def test_log_lines_go_above_the_table_without_markup() -> None:
+    screen = Screen()
+    handler = LogHandler(screen.console)
+    handler.setFormatter(logs.TextFormatter())
+    record = logging.makeLogRecord(
+        {"name": "zkalert.x", "levelno": logging.ERROR, "levelname": "ERROR", "msg": "a[/b]\x1b"}
+    )
+    handler.emit(record)
+    assert "a[/b]\\x1b" in screen.file.getvalue()
