@@ -7,8 +7,6 @@ anybody acts on it, and hands the entries to the dispatcher after that.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +17,8 @@ from zkalert import clock
 from zkalert.dispatch import Dispatcher
 from zkalert.engine.hosts import Hosts, Unseen
 from zkalert.engine.status import Status
-from zkalert.lifecycle import close, deadline, inactive, needs_write, resume, step
+from zkalert.engine.timers import Timers
+from zkalert.lifecycle import close, inactive, needs_write, resume, step
 from zkalert.model import (
     Alert,
     Effect,
@@ -105,8 +104,7 @@ class Evaluator:
         self._alerts: dict[str, dict[str, Instances]] = {}
         self._orphans: list[Alert] = []
         self._removed: dict[str, Rule] = {}
-        self._timers: list[tuple[float, int, str, str, str | None, str]] = []
-        self._ticket = itertools.count()
+        self._timers = Timers()
         self._changes: list[Change] = []
         self._told: list[tuple[Effect, tuple[Target, ...]]] = []
         self._unconfirmed: list[tuple[Effect, tuple[Target, ...]]] = []
@@ -160,7 +158,7 @@ class Evaluator:
 
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
-        due = self._timers[0][0] if self._timers and self.is_active else None
+        due = self._timers.next_at if self.is_active else None
         if self._read_back_at is not None:
             due = self._read_back_at if due is None else min(due, self._read_back_at)
         return due
@@ -194,7 +192,7 @@ class Evaluator:
             return
         watchers = host.watchers.get(observation.sample.family, ())
         if event.is_news:
-            if self._timers and self._timers[0][0] <= observation.now.mono:
+            if self._timers.next_at is not None:
                 # Those that ended before it was written: it may have been on its way for a while.
                 at, arrived = observation.now
                 self._fire_timers(arrived - max(0.0, self._ensemble.at(arrived) - at))
@@ -258,7 +256,7 @@ class Evaluator:
                 hosts.pop(new.host, None)
         else:
             hosts.setdefault(new.host, {})[new.instance] = new
-            self._set_timer(rule, new)
+            self._timers.set(rule, new)
         if effects or needs_write(old, new):
             self._changes.append(Change(new, tuple(self._entries(rule, effects))))
 
@@ -273,20 +271,13 @@ class Evaluator:
 
     # Timers.
 
-    def _set_timer(self, rule: Rule, alert: Alert) -> None:
-        due = deadline(rule, alert)
-        if due is not None:
-            entry = (due, next(self._ticket), alert.rule, alert.host, alert.instance, alert.episode)
-            heapq.heappush(self._timers, entry)
-
     def _fire_timers(self, mono: float) -> None:
-        while self._timers and self._timers[0][0] <= mono and self.is_active:
-            due, _, rule_name, host, instance, episode = heapq.heappop(self._timers)
-            watcher = self._watchers.get(rule_name)
-            alert = self._alerts.get(rule_name, {}).get(host, {}).get(instance)
-            if watcher is not None and alert is not None and alert.episode == episode:
+        while self.is_active and (timer := self._timers.pop(mono)) is not None:
+            watcher = self._watchers.get(timer.rule)
+            alert = self._alerts.get(timer.rule, {}).get(timer.host, {}).get(timer.instance)
+            if watcher is not None and alert is not None and alert.episode == timer.episode:
                 verdict = Verdict(Outcome.ELAPSED, alert.value)
-                self._step(watcher.rule, alert, verdict, Moment(self._ensemble.at(due), due))
+                self._step(watcher.rule, alert, verdict, Moment(self._ensemble.at(timer.due), timer.due))
 
     # Writing.
 
@@ -348,7 +339,7 @@ class Evaluator:
         known = self._alerts
         self._alerts = {name: {} for name in self._watchers}
         self._orphans = []
-        self._timers = []
+        self._timers.clear()
         for record in stored:
             watcher = self._watchers.get(record.rule)
             if watcher is None and record.rule in self._removed:
@@ -364,7 +355,7 @@ class Evaluator:
             else:
                 alert = resume(record, owned.seen_at, now)
             self._alerts[alert.rule].setdefault(alert.host, {})[alert.instance] = alert
-            self._set_timer(watcher.rule, alert)
+            self._timers.set(watcher.rule, alert)
         self._dispatcher.submit(entries)
         self._confirm({entry.effect.id for entry in entries})
         for rule in list(self._removed.values()):
