@@ -166,6 +166,8 @@ class Outbox:
         In the order in which they came to be, as far as it matters: a resolved comes after its firing.
         """
         folder = self._tree.outbox(self._shard)
+        # The server we reached may not have seen yet what our last write did there, when its answer was lost.
+        self._client.sync(self._tree.top)
         self._client.ensure_path(folder)
         filed = {}
         for path, data, stat in read_below(self._client, folder):
