@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 
 from zkalert import clock, zk
-from zkalert.config import Config
+from zkalert.config import Config, zookeeper_of
 from zkalert.journal import FILE_NAME, History
-from zkalert.model import UsageError, ZookeeperSettings
+from zkalert.model import ZookeeperSettings
 from zkalert.sampler import Sampler, machine_id
 from zkalert.tree import Tree
 
@@ -23,15 +23,11 @@ def run(config: Config, stop: threading.Event) -> None:
     An error that ends it sets `stop` itself, for whoever else waits on it. Raises UsageError where no ZooKeeper is
     configured, HostNameTaken, LayoutTooNew, HistoryError, or another ZkalertError where the first write is refused.
     """
-    if config.zookeeper is None:
-        raise UsageError(
-            "no ZooKeeper is configured: name its servers with --zookeeper HOST:PORT,..., ZKALERT_ZOOKEEPER, "
-            "or zookeeper.hosts in zkalert.yaml"
-        )
-    client = zk.make_client(config.zookeeper)
+    zookeeper = zookeeper_of(config)
+    client = zk.make_client(zookeeper)
     errors: list[BaseException] = []
 
-    def work(zookeeper: ZookeeperSettings) -> None:
+    def work() -> None:
         try:
             _sample(config, zookeeper, client, stop)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
@@ -40,26 +36,14 @@ def run(config: Config, stop: threading.Event) -> None:
             stop.set()
 
     # A thread of its own: its step may wait for a server that has gone silent, and `stop` is heard all the same.
-    worker = threading.Thread(target=work, args=(config.zookeeper,), name="sampler", daemon=True)
+    worker = threading.Thread(target=work, name="sampler", daemon=True)
     worker.start()
     clock.wait(stop, None)
     worker.join(_GRACE)
-    _end_session(client)
+    zk.leave(client, _GRACE)
     worker.join(_GRACE)
     if errors:
         raise errors[0]
-
-
-def _end_session(client: zk.Client) -> None:
-    """Close the session, so that the ephemeral goes at once; a server that does not answer is not waited for."""
-
-    def end() -> None:
-        client.stop()
-        client.close()
-
-    closer = threading.Thread(target=end, name="end of session", daemon=True)
-    closer.start()
-    closer.join(_GRACE)
 
 
 def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, stop: threading.Event) -> None:

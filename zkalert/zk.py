@@ -56,6 +56,7 @@ __all__ = [
     "TransactionFailed",
     "commit",
     "connect",
+    "leave",
     "listen",
     "make_client",
     "open_tree",
@@ -225,6 +226,21 @@ def connect(client: Client, stop: threading.Event) -> bool:
     if said:
         log.warning("ZooKeeper at %s answers; going on", where(client))
     return True
+
+
+def leave(client: Client, timeout: float) -> None:
+    """End the session, so that its ephemerals go at once; `timeout` seconds at most are spent on it.
+
+    kazoo's own stop can wait ten seconds for a server that hangs.
+    """
+
+    def end() -> None:
+        client.stop()
+        client.close()
+
+    leaving = threading.Thread(target=end, name="zkalert-leave", daemon=True)
+    leaving.start()
+    leaving.join(timeout)
 
 
 def where(client: Client) -> str:

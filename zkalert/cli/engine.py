@@ -7,7 +7,7 @@ import logging
 import click
 
 from zkalert.cli import common, serving
-from zkalert.config import Config
+from zkalert.config import Config, zookeeper_of
 from zkalert.engine import Engine, EngineSettings
 from zkalert.model import UsageError
 
@@ -26,7 +26,7 @@ def engine(options: common.Options) -> None:
     def settings(config: Config) -> EngineSettings:
         if not config.rules:
             raise UsageError("no rules: name files or folders with --rules PATH, or under rules: in zkalert.yaml")
-        return serving.engine_settings(config, serving.zookeeper_of(config), config.rules)
+        return serving.engine_settings(config, zookeeper_of(config), config.rules)
 
     running = Engine(settings(options.load()))
     serving.on_stop_signals(running.stop)

@@ -17,7 +17,7 @@ from zkalert import clock, rulefile
 from zkalert.cli import common, findings
 from zkalert.config import Config
 from zkalert.engine import Engine, EngineSettings
-from zkalert.model import DocumentError, UsageError, ZkalertError, ZookeeperSettings
+from zkalert.model import DocumentError, ZkalertError, ZookeeperSettings
 
 log = logging.getLogger("zkalert.rules")
 
@@ -38,16 +38,6 @@ def engine_settings(config: Config, zookeeper: ZookeeperSettings, rules: tuple[P
         channels={name: channel.urls for name, channel in config.channels.items()},
         folder=config.source.parent if config.source else None,
     )
-
-
-def zookeeper_of(config: Config) -> ZookeeperSettings:
-    """The configured ensemble. Raises UsageError where there is none."""
-    if config.zookeeper is None:
-        raise UsageError(
-            "no ZooKeeper is configured: name its servers with --zookeeper HOST:PORT,..., ZKALERT_ZOOKEEPER, "
-            "or zookeeper.hosts in zkalert.yaml; `zkalert up` starts a local one"
-        )
-    return config.zookeeper
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:

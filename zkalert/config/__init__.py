@@ -14,9 +14,9 @@ from zkalert import documents
 from zkalert.config.meaning import Settings
 from zkalert.config.stamp import Stamp
 from zkalert.config.values import NO_FLAGS, Channel, Config, Flags, HistorySettings
-from zkalert.model import DocumentError, Finding, Level, UsageError
+from zkalert.model import DocumentError, Finding, Level, UsageError, ZookeeperSettings
 
-__all__ = ["Channel", "Config", "Flags", "HistorySettings", "find", "load", "read", "read_file"]
+__all__ = ["Channel", "Config", "Flags", "HistorySettings", "find", "load", "read", "read_file", "zookeeper_of"]
 
 DEFAULT_FILES = (Path("zkalert.yaml"), Path("/etc/zkalert/zkalert.yaml"))
 
@@ -34,6 +34,16 @@ def load(flags: Flags = NO_FLAGS, environ: Mapping[str, str] | None = None) -> C
     if config is None:
         raise DocumentError(tuple(finding for finding in findings if finding.level is Level.ERROR))
     return config
+
+
+def zookeeper_of(config: Config) -> ZookeeperSettings:
+    """The configured ensemble. Raises UsageError where there is none."""
+    if config.zookeeper is None:
+        raise UsageError(
+            "no ZooKeeper is configured: name its servers with --zookeeper HOST:PORT,..., ZKALERT_ZOOKEEPER, "
+            "or zookeeper.hosts in zkalert.yaml; `zkalert up` starts a local one"
+        )
+    return config.zookeeper
 
 
 def find(flags: Flags, environ: Mapping[str, str]) -> Path | None:

@@ -35,7 +35,7 @@ from zkalert.shards import SHARD, Owner
 from zkalert.store import AlertStore, NotOwner, Outbox
 from zkalert.tree import Tree
 from zkalert.watch import Registry
-from zkalert.zk import UNCERTAIN, ConnectionState, KazooException, connect, listen, make_client, open_tree
+from zkalert.zk import UNCERTAIN, ConnectionState, KazooException, connect, leave, listen, make_client, open_tree
 
 __all__ = ["Engine", "EngineSettings", "HostStatus", "Listener", "Status", "Told"]
 
@@ -277,14 +277,7 @@ class Engine:
         self._stop.set()
         self._dispatcher.stop(1.5)
         self._owner.stop(1.0)
-        # kazoo's own stop can wait ten seconds for a server that hangs; the process does not wait for it.
-        leaving = threading.Thread(target=self._leave, name="zkalert-leave", daemon=True)
-        leaving.start()
-        leaving.join(1.0)
-
-    def _leave(self) -> None:
-        self._client.stop()
-        self._client.close()
+        leave(self._client, 1.0)
 
 
 def _all_targets(rules: Iterable[Rule], channels: Mapping[str, Sequence[Target]]) -> dict[str, Target]:
