@@ -218,7 +218,7 @@ def test_a_file_that_anybody_could_have_put_here_is_refused(
 
 
 def test_a_file_that_passed_is_not_judged_twice(tmp_path: Path) -> None:
-    """The sampler starts without jsonschema, once its file was found right."""
+    """Nor is jsonschema loaded for it the first time, since nothing is wrong."""
     (tmp_path / "zkalert.yaml").write_text("host: web1\nstate_dir: deep/state\n")
     script = (
         "import sys; from pathlib import Path; from zkalert import config;"
@@ -230,13 +230,13 @@ def test_a_file_that_passed_is_not_judged_twice(tmp_path: Path) -> None:
         command = [sys.executable, "-c", script]
         return subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True).stdout
 
-    assert run() == "web1 True\n"
+    assert run() == "web1 False\n"
     assert run() == "web1 False\n"
     stamp = tmp_path / "deep" / "state" / "config.stamp"
     assert stamp.stat().st_mode & 0o777 == 0o600
     assert stamp.parent.stat().st_mode & 0o777 == 0o700
     (tmp_path / "zkalert.yaml").write_text("host: web2\nstate_dir: deep/state\n")
-    assert run() == "web2 True\n"
+    assert run() == "web2 False\n"
 
 
 def test_a_state_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

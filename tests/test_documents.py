@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -217,16 +218,51 @@ def test_the_schemas_are_schemas_with_words_for_editors(kind: str) -> None:
         walk(inside, f"$defs.{name}")
 
 
+def places(place: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each mapping in a schema with its path."""
+    if isinstance(place, dict):
+        yield path, place
+        for key, inside in place.items():
+            if key not in ("examples", "default", "x-slips", "x-refused"):
+                yield from places(inside, f"{path}/{key}")
+    elif isinstance(place, list):
+        for index, inside in enumerate(place):
+            yield from places(inside, f"{path}/{index}")
+
+
+@pytest.mark.parametrize("kind", ["rules", "config"])
+def test_examples_and_defaults_are_what_their_own_place_allows(kind: str) -> None:
+    whole = documents_schema(kind)
+    for path, place in places(whole):
+        validator = Draft202012Validator({"$defs": whole["$defs"], **place})
+        for example in [*place.get("examples", ()), *([place["default"]] if "default" in place else ())]:
+            assert validator.is_valid(example), f"{path}: {example}"
+
+
+@pytest.mark.parametrize("kind", ["rules", "config"])
+def test_what_a_slip_is_said_to_mean_exists_and_what_is_refused_does_not(kind: str) -> None:
+    whole = documents_schema(kind)
+    for path, place in places(whole):
+        known = place.get("properties", {})
+        validator = Draft202012Validator({"$defs": whole["$defs"], **place})
+        for slip, meant in place.get("x-slips", {}).items():
+            is_key, is_value = meant in known, "type" not in place or place["type"] != "object"
+            assert is_key or (is_value and (validator.is_valid(meant) or meant.startswith("{"))), f"{path}: {slip}"
+        assert known.keys().isdisjoint(place.get("x-refused", {})), path
+
+
 def test_the_defaults_have_every_key_of_a_rule_but_its_name() -> None:
     schema = json.loads(documents.schema_bytes("rules"))
     rule = schema["$defs"]["rule"]["properties"]
     assert set(schema["properties"]["defaults"]["properties"]) == set(rule) - {"name"}
 
 
-def test_jsonschema_is_imported_by_the_check_alone() -> None:
+def test_jsonschema_is_imported_only_where_something_is_wrong() -> None:
     script = (
-        "import sys; from zkalert import documents; document, _ = documents.parse('rules: []', 'a', 'rules');"
-        "assert 'jsonschema' not in sys.modules; documents.check(document); assert 'jsonschema' in sys.modules"
+        "import sys; from zkalert import documents;"
+        "check = lambda text: documents.check(documents.parse(text, 'a', 'rules')[0]);"
+        "assert not check('rules: []'); assert 'jsonschema' not in sys.modules;"
+        "assert check('rules: 5'); assert 'jsonschema' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

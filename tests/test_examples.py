@@ -26,6 +26,7 @@ EFFECT = Effect(
         episode="3fa4b2c1d0e9",
         severity=Severity.WARNING,
         metric=Metric("memory_usage", "percent"),
+        unit="percent",
         comparator=Comparator.GT,
         threshold=90.0,
         value=93.42,
@@ -38,15 +39,16 @@ EFFECT = Effect(
 
 
 def _files(kind: str) -> list[Path]:
-    configs = sorted(EXAMPLES.glob("**/zkalert.yaml"))
-    return configs if kind == "config" else sorted(set(EXAMPLES.glob("**/*.yaml")) - set(configs))
+    configs, tests = sorted(EXAMPLES.glob("**/zkalert.yaml")), sorted(EXAMPLES.glob("**/*.test.yaml"))
+    known = {"config": configs, "tests": tests}
+    return known.get(kind, sorted(set(EXAMPLES.glob("**/*.yaml")).difference(configs, tests)))
 
 
 @pytest.mark.parametrize(
     ("file", "kind"),
     [
         pytest.param(file, kind, id=str(file.relative_to(EXAMPLES)))
-        for kind in ("config", "rules")
+        for kind in ("config", "rules", "tests")
         for file in _files(kind)
     ],
 )

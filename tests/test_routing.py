@@ -6,8 +6,34 @@ import re
 
 import pytest
 
-from zkalert.model import Notify, Phase, Run, Target, TargetKind
-from zkalert.routing import channel_targets, masked, run_target, split_recipients, targets, url_targets
+from zkalert.model import (
+    Action,
+    Alert,
+    Comparator,
+    Condition,
+    Effect,
+    Escalation,
+    Metric,
+    Notify,
+    Phase,
+    Reason,
+    Rule,
+    Run,
+    Severity,
+    Step,
+    Target,
+    TargetKind,
+    Term,
+)
+from zkalert.routing import (
+    channel_targets,
+    effect_targets,
+    masked,
+    run_target,
+    split_recipients,
+    targets,
+    url_targets,
+)
 
 OPS = channel_targets("ops", ["json://ops.example.org/hook"])
 CHAT = channel_targets("chat", ["slack://AAAA/BBBB/CCCC", "json://chat.example.org"])
@@ -52,6 +78,83 @@ def test_an_unknown_channel_is_named_and_costs_the_others_nothing() -> None:
     found, problems = targets((Notify(channel="osp"), Notify(channel="chat")), Phase.FIRING, CHANNELS)
     assert found == CHAT
     assert problems == ('unknown channel "osp"; did you mean "ops"?',)
+
+
+INFO, WARNING, CRITICAL = Severity
+PAGER = channel_targets("pager", ["json://pager.example.org"])
+BOSS = channel_targets("boss", ["json://boss.example.org"])
+LADDER_CHANNELS = {"default": CHAT, "ops": OPS, "pager": PAGER, "boss": BOSS}
+RESTART = Run(command="restart", at=frozenset({Phase.FIRING, Phase.ESCALATED}))
+UNDO = Run(command="undo", at=frozenset({Phase.RESOLVED}))
+REBOOT = Run(command="reboot")
+
+
+def ladder(*, default: tuple[Action, ...] | None = (Notify(channel="ops"),)) -> Rule:
+    """Warnings go where the rule says, critical ones to the pager, and the boss hears of what lasts."""
+    return Rule(
+        name="cpu",
+        conditions=(Condition(term=Term(metric=Metric("cpu_usage", "percent")), comparator=Comparator.GT),),
+        steps=(Step(severity=WARNING), Step(severity=CRITICAL, actions=(RESTART, Notify(channel="pager"), UNDO))),
+        actions=default,
+        escalate=(Escalation(after=600, actions=(Notify(channel="boss"), REBOOT, UNDO)),),
+    )
+
+
+def cpu(
+    phase: Phase,
+    *,
+    severity: Severity = CRITICAL,
+    told: tuple[Severity, ...] = (),
+    escalation: int | None = None,
+    escalations: int = 0,
+) -> Effect:
+    alert = Alert(
+        rule="cpu",
+        host="web1",
+        metric=Metric("cpu_usage", "percent"),
+        comparator=Comparator.GT,
+        severity=severity,
+        told=told,
+        escalations=escalations,
+    )
+    return Effect(alert=alert, phase=phase, reason=Reason.CROSSED, at=0.0, escalation=escalation)
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [
+        pytest.param(cpu(Phase.FIRING, severity=WARNING), OPS, id="a step without actions has those of the rule"),
+        pytest.param(cpu(Phase.FIRING), (run_target(RESTART), *PAGER), id="a step with its own has these alone"),
+        pytest.param(cpu(Phase.FIRING, severity=INFO), OPS, id="a step that is gone has those of the rule"),
+        pytest.param(cpu(Phase.ESCALATED), (run_target(RESTART), *PAGER), id="a higher step"),
+        pytest.param(cpu(Phase.REPEATED), PAGER, id="a reminder goes to the step, without the command"),
+        pytest.param(
+            cpu(Phase.ESCALATED, escalation=0), (*BOSS, run_target(REBOOT)), id="an escalation runs its commands"
+        ),
+        pytest.param(cpu(Phase.ESCALATED, escalation=1), (), id="an escalation that is gone"),
+        pytest.param(cpu(Phase.RESOLVED, told=(WARNING,)), OPS, id="resolved: the step that was told"),
+        pytest.param(
+            cpu(Phase.RESOLVED, told=(WARNING, CRITICAL), escalations=1),
+            (*OPS, *PAGER, run_target(UNDO), *BOSS),
+            id="resolved: every step and escalation that was told, and a command once",
+        ),
+        pytest.param(cpu(Phase.CLOSED, told=(CRITICAL,)), PAGER, id="closed: as resolved"),
+        pytest.param(cpu(Phase.RESOLVED), (), id="resolved: nobody was told"),
+    ],
+)
+def test_who_hears_of_an_effect(effect: Effect, expected: tuple[Target, ...]) -> None:
+    assert effect_targets(ladder(), effect, LADDER_CHANNELS) == (expected, ())
+
+
+def test_the_default_channels_hear_of_an_end_first() -> None:
+    effect = cpu(Phase.RESOLVED, told=(CRITICAL, WARNING))
+    assert effect_targets(ladder(default=None), effect, LADDER_CHANNELS)[0] == (*CHAT, *PAGER, run_target(UNDO))
+
+
+def test_a_channel_that_several_steps_misspell_is_named_once() -> None:
+    rule = ladder(default=(Notify(channel="osp"), Notify(channel="boss")))
+    effect = cpu(Phase.RESOLVED, told=(WARNING, INFO))
+    assert effect_targets(rule, effect, LADDER_CHANNELS) == (BOSS, ('unknown channel "osp"; did you mean "ops"?',))
 
 
 def test_ids_stay_the_same_over_restarts() -> None:

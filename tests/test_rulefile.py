@@ -8,7 +8,23 @@ from pathlib import Path
 import pytest
 
 from zkalert import documents, rulefile
-from zkalert.model import Comparator, Finding, HostMatch, Level, Metric, Notify, Phase, Rule, Run, Severity, UsageError
+from zkalert.metrics import FAMILIES
+from zkalert.model import (
+    Comparator,
+    Condition,
+    Finding,
+    HostMatch,
+    Level,
+    Metric,
+    Notify,
+    Phase,
+    Rule,
+    Run,
+    Severity,
+    Step,
+    Term,
+    UsageError,
+)
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"
@@ -47,7 +63,8 @@ def test_a_good_file_has_no_findings(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_a_shipped_file_has_no_findings_and_names_no_missing_key(path: Path) -> None:
-    rules, findings = rulefile.parse(path.read_bytes(), str(path))
+    intervals = dict.fromkeys(FAMILIES, 1.0) if path.parent.name == "demo" else None  # as its zkalert.yaml has it
+    rules, findings = rulefile.parse(path.read_bytes(), str(path), intervals=intervals)
     assert findings == ()
     assert rules
 
@@ -78,11 +95,16 @@ def test_a_plain_rule_is_read_whole() -> None:
     rule = one("", duration="2m", severity="critical", action="ops", labels="{team: a}", summary="hot", enabled="false")
     assert rule == Rule(
         name="a",
-        metric=Metric("memory_usage", "percent"),
-        comparator=Comparator.GT,
-        threshold=90.0,
-        duration=120.0,
-        severity=Severity.CRITICAL,
+        conditions=(
+            Condition(
+                term=Term(metric=Metric("memory_usage", "percent")),
+                comparator=Comparator.GT,
+                threshold=90.0,
+                unit="percent",
+                subject="memory_usage.percent",
+            ),
+        ),
+        steps=(Step(severity=Severity.CRITICAL, duration=120.0),),
         actions=(Notify(channel="ops"),),
         labels={"team": "a"},
         summary="hot",
@@ -100,10 +122,17 @@ def test_a_plain_rule_is_read_whole() -> None:
         ("{notify: ops, at: firing}", (Notify(channel="ops", at=frozenset({Phase.FIRING})),)),
         ("{notify: ops, at: [resolved]}", (Notify(channel="ops", at=frozenset({Phase.RESOLVED, Phase.CLOSED})),)),
         ("{run: ls -l, timeout: 5s}", (Run(command="ls -l", timeout=5.0),)),
-        ("{run: [ls, -l], at: [firing, resolved]}", (Run(command=("ls", "-l"), at=frozenset(Phase)),)),
+        (
+            "{run: [ls, -l], at: [firing, escalated, repeated, resolved]}",
+            (Run(command=("ls", "-l"), at=frozenset(Phase)),),
+        ),
+        (
+            "[ops, {run: ls, at: [firing, escalated]}]",
+            (Notify(channel="ops"), Run(command="ls", at=frozenset({Phase.FIRING, Phase.ESCALATED}))),
+        ),
         ("[ops, {run: ls}]", (Notify(channel="ops"), Run(command="ls"))),
     ],
-    ids=["channel", "url", "at", "resolved-includes-closed", "shell", "argv", "list"],
+    ids=["channel", "url", "at", "resolved-includes-closed", "shell", "argv", "escalated", "list"],
 )
 def test_an_action_is_a_channel_a_url_a_command_or_a_list(written: str, actions: tuple[object, ...]) -> None:
     assert one("", action=written).actions == actions
@@ -126,12 +155,15 @@ def test_instances_are_globs_and_without_them_none() -> None:
 
 def test_defaults_fill_missing_keys_only() -> None:
     rule = one("defaults: {duration: 1m, severity: info}\n", severity="critical")
-    assert (rule.duration, rule.severity) == (60.0, Severity.CRITICAL)
+    assert (rule.steps[0].duration, rule.severity) == (60.0, Severity.CRITICAL)
 
 
 def test_a_counter_is_judged_by_its_rate() -> None:
-    assert one("", metric="network_io.rx_bytes", threshold="10MB/s").threshold == 10_000_000
-    assert one("", metric="disk_io.busy", threshold="80%").threshold == pytest.approx(0.8)
+    [condition] = one("", metric="network_io.rx_bytes", threshold="10MB/s").conditions
+    assert (condition.threshold, condition.unit) == (10_000_000, "bytes per second")
+    [condition] = one("", metric="disk_io.busy", threshold="80%").conditions
+    assert condition.threshold == pytest.approx(0.8)
+    assert condition.unit == "ratio"
 
 
 def test_a_percentage_beyond_its_range_is_advice() -> None:

@@ -37,8 +37,10 @@ ALERT = Alert(
     episode="3fa4b2c1d0e9",
     severity=Severity.CRITICAL,
     metric=Metric("memory_usage", "percent"),
+    unit="percent",
     comparator=Comparator.GT,
     threshold=90.0,
+    clear=80.0,
     value=93.42,
     peak=95.0,
     since=1_763_900_000.0,
@@ -50,6 +52,7 @@ EFFECT = Effect(
     at=1_763_900_120.0,
     labels={"team": "ops", "dc": "rule"},
     host_labels={"dc": "host", "my-role.x": "kafka"},
+    runbook="https://wiki/{{ name }}",
 )
 
 
@@ -122,17 +125,25 @@ def test_the_alert_is_in_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
         "ZKALERT_HOST": "web1",
         "ZKALERT_INSTANCE": "/var",
         "ZKALERT_STATE": "firing",
+        "ZKALERT_PHASE": "firing",
         "ZKALERT_REASON": "held for its duration",
         "ZKALERT_SEVERITY": "critical",
         "ZKALERT_METRIC": "memory_usage.percent",
+        "ZKALERT_SUBJECT": "memory_usage.percent",
+        "ZKALERT_UNIT": "percent",
         "ZKALERT_VALUE": "93.42",
+        "ZKALERT_VALUES": "",
+        "ZKALERT_MEMBERS": "",
+        "ZKALERT_SILENT_HOSTS": "",
         "ZKALERT_THRESHOLD": "90",
+        "ZKALERT_CLEAR": "80",
         "ZKALERT_PEAK": "95",
         "ZKALERT_COMPARATOR": ">",
         "ZKALERT_SINCE": "2025-11-23T12:13:20Z",
         "ZKALERT_AT": "2025-11-23T12:15:20Z",
         "ZKALERT_TITLE": message.title,
         "ZKALERT_BODY": message.body,
+        "ZKALERT_RUNBOOK": "https://wiki/memory-high",
         "ZKALERT_KEY": EFFECT.key,
         "ZKALERT_ID": "3fa4b2",
         "ZKALERT_LABEL_TEAM": "ops",
@@ -157,8 +168,22 @@ def test_the_alert_is_on_standard_input_as_json(tmp_path: Path) -> None:
     assert set(alert) == {
         *("version", "id", "key", "rule", "host", "instance", "state", "reason", "severity", "metric", "value"),
         *("comparator", "threshold", "peak", "since", "at", "title", "body", "labels", "host_labels"),
-        "instance_labels",
+        *("instance_labels", "phase", "subject", "unit", "clear", "values", "members", "silent_hosts", "runbook"),
     }
+
+
+def test_ranges_texts_and_members_are_json_of_their_kind(tmp_path: Path) -> None:
+    out = tmp_path / "alert.json"
+    ranged = replace(ALERT, comparator=Comparator.OUTSIDE, threshold=(10.0, 20.0), clear=(12.0, 18.0))
+    spread = replace(ranged, host="-", instance=None, value=9.0, values=(9.0, "on", None), members=(12, 2))
+    effect = replace(EFFECT, alert=spread, phase=Phase.REPEATED, name="repeated-3")
+    assert run(f'cat >{out}; echo "$ZKALERT_THRESHOLD $ZKALERT_VALUES $ZKALERT_PHASE"', effect=effect).detail == (
+        'exit code 0; last line: 10..20 [9, "on", null] repeated-3'
+    )
+    alert = json.loads(out.read_text())
+    assert (alert["threshold"], alert["clear"]) == ([10.0, 20.0], [12.0, 18.0])
+    assert (alert["values"], alert["members"], alert["silent_hosts"]) == ([9.0, "on", None], 12, 2)
+    assert (alert["state"], alert["phase"], alert["host"]) == ("repeated", "repeated-3", "-")
 
 
 @pytest.mark.parametrize("command", ["exec 0<&-; echo ok", "head -c 1 >/dev/null; echo ok", "echo ok"])

@@ -8,6 +8,7 @@ import pytest
 
 from zkalert.model import (
     Alert,
+    Clock,
     Comparator,
     Delivery,
     DeliveryState,
@@ -35,7 +36,7 @@ def alert(host: str = "web1", state: State = State.FIRING) -> Alert:
         comparator=Comparator.GT,
         threshold=90.0,
         since=1.0,
-        hold=Hold(0.0, 1.0, float("-inf"), 15.0),
+        clocks=(Clock(state, Hold(0.0, 1.0, float("-inf"), 15.0)),),
     )
 
 

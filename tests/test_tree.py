@@ -14,6 +14,7 @@ from zkalert import tree
 from zkalert.model import (
     Alert,
     Alive,
+    Clock,
     Comparator,
     Delivery,
     DeliveryState,
@@ -53,6 +54,15 @@ holds = st.builds(
     Hold, held=spans, at=spans, mono=st.just(-math.inf), cover=spans, gaps=st.integers(min_value=0, max_value=99)
 )
 optional = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 10_000)
+thresholds = optional | short | st.tuples(spans, spans)
+clocks = st.builds(
+    Clock,
+    state=st.sampled_from(State),
+    hold=st.none() | holds,
+    clearing=st.none() | holds,
+    spans=st.lists(st.tuples(spans, spans), max_size=3).map(tuple),
+)
 alerts = st.builds(
     Alert,
     rule=short,
@@ -64,13 +74,25 @@ alerts = st.builds(
     severity=st.sampled_from(Severity),
     metric=st.just(Metric("memory_usage", "percent")),
     comparator=st.sampled_from(Comparator),
-    threshold=st.floats(allow_nan=False, allow_infinity=False),
-    value=optional,
-    peak=optional,
+    subject=short,
+    unit=short,
+    threshold=thresholds,
+    clear=thresholds,
+    value=optional | short,
+    values=st.tuples(optional | short, optional),
+    members=st.none() | st.tuples(counts, counts),
+    peak=optional | short,
     since=spans,
     fired_at=optional,
     resolved_at=optional,
-    hold=st.none() | holds,
+    clocks=st.tuples(clocks) | st.tuples(clocks, clocks),
+    told=st.lists(st.sampled_from(Severity), max_size=3).map(tuple),
+    rises=counts,
+    repeats=counts,
+    repeat_at=optional,
+    escalations=counts,
+    escalate_at=optional,
+    is_quiet=st.booleans(),
     missing=st.none(),
     writer=short,
 )
@@ -93,8 +115,12 @@ effects = st.builds(
     labels=texts,
     host_labels=texts,
     instance_labels=texts,
+    name=short,
+    escalation=st.none() | counts,
+    readings=values,
     summary=short,
     description=short,
+    runbook=short,
 )
 entries = st.builds(OutboxEntry, effect=effects, deliveries=st.tuples(deliveries), writer=short)
 
@@ -252,6 +278,7 @@ def test_the_longest_texts_that_a_rule_may_have_can_be_read_back() -> None:
         instance_labels=labels,
         summary="字" * 4096,
         description="字" * 4096,
+        runbook="字" * 4096,
     )
     entry = OutboxEntry(effect=effect, deliveries=())
     assert tree.decode_entry(tree.encode_entry(entry)) == entry

@@ -10,10 +10,9 @@ import pytest
 from tests.helpers import expire_session, lose_connection, wait_for
 from zkalert.localzk import LocalServer
 from zkalert.localzk.server import ask
-from zkalert.metrics import parse_metric
-from zkalert.model import Comparator, Moment, Observation, Rule, Sample, ZookeeperSettings
+from zkalert.model import Sample, ZookeeperSettings
 from zkalert.tree import Tree, encode_sample
-from zkalert.watch import BadSampleSeen, Event, FamiliesSeen, HostsSeen, Registry, RuleWatcher, SampleSeen
+from zkalert.watch import BadSampleSeen, Event, FamiliesSeen, HostsSeen, Registry, SampleSeen
 from zkalert.zk import Client, ConnectionState, listen, make_client
 
 
@@ -176,21 +175,3 @@ def test_what_is_forgotten_is_not_told(followed: Followed) -> None:
     followed.publish(5, "web1")
     followed.publish(6, "web2")
     assert followed.values(1) == [6]
-
-
-def counter(at: float, value: float) -> Observation:
-    sample = Sample(family="network_io", at=at, interval=5, max_age=15, instances={"eth0": {"rx_bytes": value}})
-    return Observation(host="web1", sample=sample, now=Moment(at, at))
-
-
-def test_a_watcher_remembers_counters_over_another_wording_of_its_rule() -> None:
-    rule = Rule(name="r", metric=parse_metric("network_io.rx_bytes"), comparator=Comparator.GT, threshold=1, digest="d")
-    watcher = RuleWatcher(rule)
-    assert watcher.observe(counter(100, 0)) == []
-    reworded = watcher.successor(
-        Rule(name="r", metric=rule.metric, comparator=rule.comparator, threshold=1, digest="d", summary="x")
-    )
-    ((_, verdict),) = reworded.observe(counter(110, 100))
-    assert verdict.value == 10
-    other = reworded.successor(Rule(name="r", metric=rule.metric, comparator=rule.comparator, threshold=2, digest="e"))
-    assert other.observe(counter(120, 200)) == []

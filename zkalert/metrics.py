@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from zkalert.model import Metric
+from zkalert.model import Metric, Stat, Threshold, Value, Window
 
 
 class Unit(str, Enum):
@@ -28,6 +28,7 @@ class Unit(str, Enum):
     BYTES_PER_SECOND = "bytes per second"
     PER_SECOND = "per second"
     RATIO = "ratio"  # seconds per second, as of busy time
+    TEXT = "text"
 
 
 class Kind(str, Enum):
@@ -35,6 +36,7 @@ class Kind(str, Enum):
 
     GAUGE = "gauge"
     COUNTER = "counter"
+    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Field:
     @property
     def judged_unit(self) -> Unit:
         """The unit of the number that a threshold is held against: a counter is judged by its rate."""
-        return self.unit if self.kind is Kind.GAUGE else _RATE_OF[self.unit]
+        return _RATE_OF[self.unit] if self.kind is Kind.COUNTER else self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,36 @@ class Family:
     interval: float = 5.0
 
 
+HOST_FAMILY = "host"
+"""The family that the engine adds to: it knows who is alive."""
+
 _RATE_OF = {
     Unit.BYTES: Unit.BYTES_PER_SECOND,
     Unit.SECONDS: Unit.RATIO,
     Unit.NUMBER: Unit.PER_SECOND,
 }
+_SAME_UNIT = frozenset(
+    {Stat.LAST, Stat.AVG, Stat.MIN, Stat.MAX, Stat.SUM, Stat.STDDEV, Stat.PERCENTILE, Stat.DELTA}
+)
+_ADDED = {(Unit.FLAG, Stat.SUM): Unit.NUMBER, (Unit.EPOCH, Stat.DELTA): Unit.SECONDS}
+# A unit as powers of bytes, seconds and percent; what has none of them is a bare number.
+_POWERS = {
+    Unit.PERCENT: (0, 0, 1),
+    Unit.BYTES: (1, 0, 0),
+    Unit.SECONDS: (0, 1, 0),
+    Unit.EPOCH: (0, 1, 0),
+    Unit.BYTES_PER_SECOND: (1, -1, 0),
+    Unit.PER_SECOND: (0, -1, 0),
+}
+_BARE = (0, 0, 0)
+_OF_POWERS = {
+    (1, 0, 0): Unit.BYTES,
+    (0, 1, 0): Unit.SECONDS,
+    (1, -1, 0): Unit.BYTES_PER_SECOND,
+    (0, -1, 0): Unit.PER_SECOND,
+}
 
-_P, _B, _S, _N, _F = Unit.PERCENT, Unit.BYTES, Unit.SECONDS, Unit.NUMBER, Unit.FLAG
+_P, _B, _S, _N, _F, _T = Unit.PERCENT, Unit.BYTES, Unit.SECONDS, Unit.NUMBER, Unit.FLAG, Unit.TEXT
 _C = Kind.COUNTER
 
 
@@ -220,6 +245,14 @@ FAMILIES: dict[str, Family] = {
             has_whole=False,
         ),
         _family(
+            HOST_FAMILY,
+            "The host itself.",
+            Field("alive", _F, "1 while its sampler holds its session, 0 once that is lost; the engine makes it."),
+            Field("kernel", _T, "Name and release of the kernel.", Kind.TEXT),
+            Field("os", _T, "Name and version of the system.", Kind.TEXT),
+            interval=30.0,
+        ),
+        _family(
             "uptime",
             "Time since boot.",
             Field("seconds", _S, "Time since boot."),
@@ -287,6 +320,24 @@ def field_of(metric: Metric) -> Field:
     return FAMILIES[metric.family].fields[metric.field]
 
 
+def windowed_unit(field: Field, window: Window | None) -> Unit:
+    """The unit of what a window gives of a field; without one, of the field as it is judged."""
+    if window is None:
+        return field.judged_unit
+    if window.stat in _SAME_UNIT:
+        return _ADDED.get((field.unit, window.stat), field.unit)
+    if window.stat is Stat.RATE:
+        return _RATE_OF.get(field.unit, Unit.NUMBER)
+    return Unit.SECONDS if window.stat is Stat.TIME_TO else Unit.NUMBER
+
+
+def quotient_unit(unit: Unit, other: Unit) -> Unit:
+    """The unit of one number divided by another; of two that have the same unit it is a percentage."""
+    mine, theirs = _POWERS.get(unit, _BARE), _POWERS.get(other, _BARE)
+    powers = (mine[0] - theirs[0], mine[1] - theirs[1], mine[2] - theirs[2])
+    return Unit.PERCENT if powers == _BARE else _OF_POWERS.get(powers, Unit.NUMBER)
+
+
 class QuantityError(ValueError):
     """A text that is no quantity of the unit asked for; `expected` gives examples of what is."""
 
@@ -312,6 +363,7 @@ _SUFFIXES: dict[Unit, dict[str, float]] = {
     Unit.RATIO: {"%": 0.01},
     Unit.NUMBER: {"k": 1e3, "M": 1e6, "G": 1e9},
     Unit.FLAG: {},
+    Unit.TEXT: {},
     Unit.EPOCH: {},
     Unit.SECONDS: {},
 }
@@ -323,6 +375,7 @@ _EXAMPLES = {
     Unit.RATIO: "a ratio: 0.8 or 80%",
     Unit.NUMBER: "a number: 500 or 2k",
     Unit.FLAG: "0 or 1",
+    Unit.TEXT: "a text",
     Unit.EPOCH: "a number of seconds since 1970",
     Unit.SECONDS: "a span: 90, 500ms, 90s, 5m or 1h30m",
 }
@@ -352,6 +405,8 @@ def parse_quantity(text: str | float, unit: Unit) -> float:
     factor = _SUFFIXES[unit].get(suffix)
     if factor is None:
         raise QuantityError(f'"{suffix}" in "{text}" does not fit a metric in {unit.value}', expected=_EXAMPLES[unit])
+    if factor < 1:
+        return number / round(1 / factor)  # 95 * 0.01 is a little more than 0.95
     return parse_quantity(number * factor, unit)  # the factor may have taken it beyond what is finite
 
 
@@ -398,6 +453,22 @@ def format_quantity(value: float, unit: Unit) -> str:
     if unit is Unit.SECONDS:
         return format_duration(value)
     return _trim(value)
+
+
+def format_value(value: Value | None, unit: Unit) -> str:
+    """Any value for people: a number with its unit, a text as it is, `unknown` for None."""
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else format_quantity(value, unit)
+
+
+def format_limit(threshold: Threshold, unit: Unit) -> str:
+    """What a value is held against: `90%`, `10% and 20%`, a text in quotes; empty where there is none."""
+    if threshold is None:
+        return ""
+    if isinstance(threshold, tuple):
+        return " and ".join(format_quantity(end, unit) for end in threshold)
+    return f'"{threshold}"' if isinstance(threshold, str) else format_quantity(threshold, unit)
 
 
 def _trim(value: float) -> str:

@@ -16,15 +16,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from zkalert import clock
-from zkalert.evaluate import Condition, Points, condition_of, covers, evaluate, matches_host
 from zkalert.model import (
     Alive,
     HostInfo,
     Moment,
     Observation,
     Problem,
-    Rule,
-    Verdict,
 )
 from zkalert.tree import Tree, decode_alive, decode_host, decode_sample, escape, unescape
 from zkalert.zk import MOST_IN_FLIGHT, UNCERTAIN, Client, EventType, NoNodeError
@@ -275,43 +272,6 @@ class Registry:
             return
         watched.is_news = True
         self._ask(watched, self._answered)
-
-
-class RuleWatcher:
-    """One rule, attached to every znode that it reads; belongs to the evaluator's thread."""
-
-    __slots__ = ("_condition", "_points", "rule")
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self._condition: Condition = condition_of(rule)
-        self._points: dict[str, Points] = {}
-
-    def successor(self, rule: Rule) -> RuleWatcher:
-        """The watcher of the rule's next wording; it remembers the counters where the condition is the same."""
-        if rule == self.rule:
-            return self
-        watcher = RuleWatcher(rule)
-        if rule.digest == self.rule.digest:
-            watcher._points = self._points
-        return watcher
-
-    def follows(self, host: HostInfo) -> bool:
-        return matches_host(self.rule, host)
-
-    def covers(self, instance: str | None) -> bool:
-        return covers(self.rule, instance)
-
-    def observe(self, observation: Observation) -> list[tuple[str | None, Verdict]]:
-        """What a sample says of each series of its host."""
-        if not self._condition.is_counter:
-            return evaluate(self._condition, {}, observation)[0]
-        points = self._points.get(observation.host, {})
-        verdicts, self._points[observation.host] = evaluate(self._condition, points, observation)
-        return verdicts
-
-    def forget(self, host: str) -> None:
-        self._points.pop(host, None)
 
 
 def _names(reading: Reading) -> frozenset[str]:

@@ -478,7 +478,7 @@ def test_an_error_within_one_event_does_not_end_the_alerting(
     running = stage.engine(rule(), {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
     wait_for(lambda: running.witness.last and running.witness.last.samples, "the first sample")
     with monkeypatch.context() as patch:
-        patch.setattr("zkalert.engine.evaluator.step", None)
+        patch.setattr("zkalert.lifecycle.step", None)
         stage.publish(95)
         wait_for(lambda: "could not be taken in" in caplog.text, "the error to be logged")
     http_receiver.wait(1)
@@ -532,11 +532,8 @@ def test_after_a_restart_no_resolved_overtakes_its_firing(stage: Stage, http_rec
     assert all(states == ["firing", "resolved"] for states in order.values())
 
 
-def test_a_family_that_cannot_be_read_resolves_nothing(
-    stage: Stage, http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zkalert.lifecycle.GONE_AFTER", 0.5)
-    rules = 'rules: [{name: disk-full, metric: disk_usage, comparator: ">", threshold: 80}]'
+def test_a_family_that_cannot_be_read_resolves_nothing(stage: Stage, http_receiver: HttpReceiver) -> None:
+    rules = 'rules: [{name: disk-full, metric: disk_usage, comparator: ">", threshold: 80, no_data: {after: 500ms}}]'
     stage.publish(family="disk_usage", instances={"/": {"percent": 95}}, max_age=0.5)
     running = stage.engine(rules, {"ops": (http_receiver.url("/hook", "json"),)}).wait_owner()
     stage.publish(family="disk_usage", instances={"/": {"percent": 95}}, max_age=0.5)

@@ -7,7 +7,7 @@ wrong. Secrets are filled in here, and never come out in a finding, an error or 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zkalert import documents
@@ -81,7 +81,7 @@ def read_file(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def read(
+def read(  # noqa: PLR0913 - what a text means depends on all that surrounds it
     text: str | bytes,
     path: Path | None,
     flags: Flags = NO_FLAGS,
@@ -89,12 +89,14 @@ def read(
     *,
     uses_stamp: bool = False,
     name: str = "",
+    check_url: Callable[[str], str] | None = None,
 ) -> tuple[Config | None, tuple[Finding, ...]]:
     """The configuration in a text that came from `path` (None: from nowhere), and all findings, sorted.
 
     None where a finding is an error. `uses_stamp` leaves the schema out where this very text has passed it before:
-    a sampler would pay ten megabytes for it. `name` is what people read in place of the path. Raises UsageError
-    where a flag or variable cannot work.
+    a sampler would pay ten megabytes for it. `name` is what people read in place of the path. `check_url` says why
+    a URL is refused, in words without its secrets, or gives an empty text (None: URLs are not looked into). Raises
+    UsageError where a flag or variable cannot work.
     """
     environ = os.environ if environ is None else environ
     document, findings = documents.parse(text, name or str(path), "config")
@@ -103,7 +105,7 @@ def read(
     is_empty = document.data is None
     if is_empty:
         document.data = {}
-    settings = Settings(document, path, flags, environ)
+    settings = Settings(document, path, flags, environ, check_url)
     stamp = Stamp(settings.state_dir, text) if uses_stamp else None
     if not is_empty and (stamp is None or not stamp.is_valid()):
         findings = documents.check(document)

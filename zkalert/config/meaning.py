@@ -40,12 +40,20 @@ _Path: TypeAlias = tuple["str | int", ...]
 class Settings:
     """One pass over one document."""
 
-    def __init__(self, document: Document, path: Path | None, flags: Flags, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        path: Path | None,
+        flags: Flags,
+        environ: Mapping[str, str],
+        check_url: Callable[[str], str] | None = None,
+    ) -> None:
         self._document = document
         self._source = path
         self._folder = Path.cwd() if path is None else path.parent.absolute()
         self._flags = flags
         self._environ = environ
+        self._check_url = check_url
         self._findings: list[Finding] = []
 
     @property
@@ -177,6 +185,8 @@ class Settings:
                     continue
                 if not _URL.fullmatch(url):
                     self._add(path, "wrong-url", "not a URL", expected="a URL of a service: service://...")
+                elif problem := self._check_url(url) if self._check_url else "":
+                    self._add(path, "wrong-url", problem, expected="a URL that apprise can use")
                 urls.append(url)
             channels[name] = Channel(name=name, urls=tuple(urls))
         return channels

@@ -7,7 +7,7 @@ business.
 
 from __future__ import annotations
 
-from zkalert.documents.judging import check, faulty_places, show
+from zkalert.documents.judging import check, judge, show
 from zkalert.documents.masking import urls as without_urls
 from zkalert.documents.reading import MAX_BYTES, Document, parse, paused_gc
 from zkalert.documents.shipped import schema_bytes, shipped
@@ -16,7 +16,7 @@ __all__ = [
     "MAX_BYTES",
     "Document",
     "check",
-    "faulty_places",
+    "judge",
     "parse",
     "paused_gc",
     "schema_bytes",

@@ -1,24 +1,25 @@
-"""A document against its schema: jsonschema is the judge, the words are ours.
+"""A document against its schema: jsonschema is the judge, the words are ours. It is asked where something is wrong.
 
 Schemas say in their own annotations what people are told: `x-expected` is what should stand in a place, `x-slips`
-maps well-known wrong names to the right ones.
+maps well-known wrong names to the right ones, `x-refused` says of well-known misplaced keys where they belong.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zkalert.documents import masking
+from zkalert.documents.accepting import compiled
 from zkalert.documents.reading import MAX_FINDINGS, Document, paused_gc
 from zkalert.documents.shipped import schema
 from zkalert.metrics import nearest
 from zkalert.model import Finding
 
-if TYPE_CHECKING:  # it takes a tenth of a second and ten megabytes: who checks nothing does not pay
+if TYPE_CHECKING:  # it takes a tenth of a second and ten megabytes: who has nothing wrong does not pay
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
@@ -35,24 +36,38 @@ _TYPES = {
 }
 _TRUE = frozenset({"yes", "on", "y", "true"})
 _FALSE = frozenset({"no", "off", "n", "false"})
+_HOURS = re.compile(r"\s*(\d{1,2})\s*-\s*(\d{1,2})\s*")
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])?[a-z]*\s*", re.IGNORECASE)
 
 
 def check(document: Document) -> tuple[Finding, ...]:
     """All that the schema of the document's kind says against it, in the order of the text."""
+    return judge(document)[0]
+
+
+def judge(document: Document) -> tuple[tuple[Finding, ...], frozenset[_Path]]:
+    """As `check`, and where the schema has something to say, as paths of keys and indices.
+
+    Where that is too often, the only place is the whole document.
+    """
     with paused_gc():
-        errors = islice(_validator(document.kind).iter_errors(document.data), MAX_FINDINGS)
-        told = islice((finding for error in errors for finding in _explain(document, error)), MAX_FINDINGS)
+        if _accepts(document.kind)(document.data):
+            return (), frozenset()
+        errors = list(islice(_validator(document.kind).iter_errors(document.data), MAX_FINDINGS + 1))
+        told = islice(
+            (finding for error in errors[:MAX_FINDINGS] for finding in _explain(document, error)), MAX_FINDINGS
+        )
         findings = sorted(set(told), key=lambda finding: (finding.line, finding.column, finding.code, finding.message))
+        are_too_many = len(errors) > MAX_FINDINGS
+        places = frozenset({()}) if are_too_many else frozenset(tuple(error.absolute_path) for error in errors)
     if len(findings) >= MAX_FINDINGS:
         findings.append(document.finding((), "too-many", f"{MAX_FINDINGS} findings or more; the rest is not shown"))
-    return tuple(findings)
+    return tuple(findings), places
 
 
-def faulty_places(document: Document) -> set[_Path]:
-    """Where the schema has something to say, as paths of keys and indices."""
-    errors = islice(_validator(document.kind).iter_errors(document.data), MAX_FINDINGS)
-    return {tuple(error.absolute_path) for error in errors}
+@functools.cache
+def _accepts(kind: str) -> Callable[[object], bool]:
+    return compiled(schema(kind))
 
 
 @functools.cache
@@ -126,16 +141,19 @@ def _is_about(error: ValidationError, keyword: str) -> bool:
 def _unknown_keys(document: Document, error: ValidationError, path: _Path) -> Iterator[Finding]:
     mapping: Any = error.instance
     known = list(_place(error).get("properties", ()))
-    slips = _place(error).get("x-slips", {})
+    slips, refused = _place(error).get("x-slips", {}), _place(error).get("x-refused", {})
     for key in mapping:
         if key in known:
+            continue
+        if key in refused:
+            yield document.finding((*path, key), "misplaced-key", refused[key], expected=_one_of(known), at_key=True)
             continue
         meant = _meant(key, known, slips)
         yield document.finding(
             (*path, key),
             "unknown-key",
             f"unknown key {masking.name(key)}" if masking.name(key) != "a key" else "an unknown key",
-            expected="one of " + ", ".join(known),
+            expected=_one_of(known),
             hint=f"did you mean {meant}?" if meant else "",
             at_key=True,
         )
@@ -152,7 +170,7 @@ def _missing_keys(document: Document, error: ValidationError, path: _Path) -> It
     meant = {_meant(key, known, slips) for key in mapping if key not in known}
     for name in wanted:
         if name not in mapping and name not in meant:
-            expected = _expected(known.get(name, {}))
+            expected = _expected(_followed(document.kind, known.get(name, {})))
             yield document.finding(
                 path, "missing-key", f"the key {name} is missing", expected=f"{name}: {expected}" if expected else ""
             )
@@ -174,7 +192,11 @@ def _not_listed(document: Document, error: ValidationError, path: _Path) -> Find
             folded if folded in listed else nearest(folded, listed)
         )
         hint = f"did you mean {meant}?" if meant else ""
-    return _found(document, error, path, "wrong-value", "one of " + ", ".join(listed), hint)
+    return _found(document, error, path, "wrong-value", _one_of(listed), hint)
+
+
+def _one_of(names: Iterable[object]) -> str:
+    return "one of " + ", ".join(map(str, names))
 
 
 def _unfit(document: Document, error: ValidationError, path: _Path) -> Finding:
@@ -214,7 +236,19 @@ def _kind(value: object) -> str:
         return "true or false"
     if isinstance(value, (int, float)):
         return "a number"
-    return ("a list" if value else "an empty list") if isinstance(value, list) else "a mapping"
+    named = "list" if isinstance(value, list) else "mapping"
+    return f"a {named}" if value else f"an empty {named}"
+
+
+def _followed(kind: str, place: dict[str, Any]) -> dict[str, Any]:
+    """A place in a schema, with what it refers to filled in."""
+    reference = place.get("$ref", "")
+    if not reference:
+        return place
+    target: Any = schema(kind)
+    for part in reference.removeprefix("#/").split("/"):
+        target = target[part]
+    return {**_followed(kind, target), **place, "$ref": ""}
 
 
 def _expected(place: dict[str, Any]) -> str:
@@ -222,7 +256,7 @@ def _expected(place: dict[str, Any]) -> str:
     if "x-expected" in place:
         return str(place["x-expected"])
     if "enum" in place:
-        return "one of " + ", ".join(str(item) for item in place["enum"])
+        return _one_of(place["enum"])
     types = place.get("type", ())
     return " or ".join(_TYPES[name] for name in ([types] if isinstance(types, str) else types))
 
@@ -239,11 +273,17 @@ def _cure(document: Document, error: ValidationError, path: _Path) -> str:
     """What to write instead, where the value shows what was meant."""
     value = error.instance
     types, pattern = _place(error).get("type", ()), _place(error).get("pattern", "")
+    if isinstance(value, str) and value.strip().lower() in _place(error).get("x-slips", {}):
+        return f"did you mean {_place(error)['x-slips'][value.strip().lower()]}?"
+    if types == "array" and isinstance(value, dict) and value:
+        return "a list has a dash before each item, or brackets around all of them"
     if types == "boolean" and isinstance(value, str) and value.lower() in _TRUE | _FALSE:
         return f"did you mean {'true' if value.lower() in _TRUE else 'false'}?"
     if "ms|s|m|h|d|w" in pattern and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         span = _SPAN.fullmatch(str(value))
         return f"did you mean {span[1]}{(span[2] or 's').lower()}?" if span and len(span[1]) <= 12 else ""
+    if "24:00" in pattern and isinstance(value, str) and (hours := _HOURS.fullmatch(value)):
+        return f"did you mean {hours[1]}:00-{hours[2]}:00?"
     if types == "string" and "examples" not in _place(error) and isinstance(value, (bool, int, float)):
         return f'quote it: "{document.written(path)[0][:40]}"'
     if pattern and isinstance(value, str) and len(value) <= 100 and "://" not in value:

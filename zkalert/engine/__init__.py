@@ -20,8 +20,9 @@ from zkalert import clock
 from zkalert.dispatch import Dispatcher, Sender, Told
 from zkalert.engine.evaluator import Evaluator, Input, NewRules
 from zkalert.engine.status import HostStatus, Status
-from zkalert.metrics import field_of, format_quantity
+from zkalert.metrics import format_limit, format_value
 from zkalert.model import (
+    Action,
     Effect,
     Phase,
     Rule,
@@ -29,7 +30,8 @@ from zkalert.model import (
     ZkalertError,
     ZookeeperSettings,
 )
-from zkalert.routing import channel_targets, targets
+from zkalert.render import unit_of
+from zkalert.routing import channel_targets, effect_targets, targets
 from zkalert.senders import make_sender, preload
 from zkalert.shards import SHARD, Owner
 from zkalert.store import AlertStore, NotOwner, Outbox
@@ -188,12 +190,13 @@ class Engine:
         channels = {name: channel_targets(name, urls) for name, urls in settings.channels.items()}
 
         def route(rule: Rule, effect: Effect) -> tuple[Target, ...]:
-            chosen, unknown = targets(rule.actions, effect.phase, channels)
+            chosen, unknown = effect_targets(rule, effect, channels)
             for reason in unknown:
                 log.error("%s: %s", effect.key, reason)
             return chosen
 
         rules = tuple(rule for rule in settings.rules if rule.enabled)
+        _warn_of_what_is_not_kept_to(rules)
         reached = _all_targets(rules, channels)
         self._queue.put(NewRules(rules, route, reached))
         if any(target.url for target in reached.values()):
@@ -246,17 +249,16 @@ class Engine:
 
     def _effect(self, effect: Effect, chosen: tuple[Target, ...]) -> None:
         alert = effect.alert
-        unit = field_of(alert.metric).judged_unit
+        unit = unit_of(alert)
         alerts_log.log(
             logging.WARNING if effect.phase is Phase.FIRING else logging.INFO,
-            "%s %s on %s: %s is %s (%s %s), %s%s",
-            effect.phase.value,
+            "%s %s on %s: %s is %s (%s), %s%s",
+            effect.name or effect.phase.value,
             alert.rule,
             alert.host if alert.instance is None else f"{alert.host} {alert.instance}",
-            alert.metric,
-            "unknown" if alert.value is None else format_quantity(alert.value, unit),
-            alert.comparator.value,
-            format_quantity(alert.threshold, unit),
+            alert.subject or alert.metric,
+            format_value(alert.value, unit),
+            f"{alert.comparator.value} {format_limit(alert.threshold, unit)}".strip(),
             effect.reason.value,
             "" if chosen else "; no channel hears it",
             extra={
@@ -280,10 +282,34 @@ class Engine:
         leave(self._client, 1.0)
 
 
+def _warn_of_what_is_not_kept_to(rules: Iterable[Rule]) -> None:
+    """Nobody should count on a message being held back that goes out."""
+    for key, names in (
+        ("inhibited_by", [rule.name for rule in rules if rule.inhibited_by]),
+        ("flap", [rule.name for rule in rules if rule.flap]),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            log.warning(
+                "%s of %s%s: `zkalert test` and `backtest` keep to it, the engine does not yet: messages go out",
+                key,
+                names[0],
+                more,
+            )
+
+
 def _all_targets(rules: Iterable[Rule], channels: Mapping[str, Sequence[Target]]) -> dict[str, Target]:
     """Every target that an effect may go to, by id: entries of an earlier run name them by that alone."""
     found = {target.id: target for channel in channels.values() for target in channel}
     for rule in rules:
-        for phase in Phase:
-            found |= {target.id: target for target in targets(rule.actions, phase, channels)[0]}
+        for actions in _all_actions(rule):
+            for phase in Phase:
+                found |= {target.id: target for target in targets(actions, phase, channels)[0]}
     return found
+
+
+def _all_actions(rule: Rule) -> Iterable[tuple[Action, ...] | None]:
+    yield rule.actions
+    yield from (step.actions for step in rule.steps if step.actions is not None)
+    yield from (one.actions for one in rule.overrides if one.actions is not None)
+    yield from (escalation.actions for escalation in rule.escalate)

@@ -17,21 +17,19 @@ from zkalert import clock
 from zkalert.dispatch import Dispatcher
 from zkalert.engine.hosts import Hosts, Unseen
 from zkalert.engine.status import Status
-from zkalert.engine.timers import Timers
-from zkalert.lifecycle import close, inactive, needs_write, resume, step
+from zkalert.lifecycle import needs_write, resume
+from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
     Alert,
     Effect,
     Moment,
     Observation,
     OutboxEntry,
-    Outcome,
     Reason,
     Rule,
-    State,
     Target,
-    Verdict,
 )
+from zkalert.rulebook import Rulebook, RuleWatcher
 from zkalert.shards import Owned
 from zkalert.store import AlertStore, Change, NotOwner, Outbox, OutOfStep
 from zkalert.tree import Tree
@@ -44,7 +42,6 @@ from zkalert.watch import (
     HostInfoSeen,
     HostsSeen,
     Registry,
-    RuleWatcher,
     SampleSeen,
 )
 from zkalert.zk import UNCERTAIN, ConnectionState, KazooException
@@ -52,6 +49,8 @@ from zkalert.zk import UNCERTAIN, ConnectionState, KazooException
 log = logging.getLogger("zkalert.engine")
 
 READ_BACK_AGAIN = 0.2
+KNOWN_AGAIN = 0.02
+KNOWN_WITHIN = 5.0  # a host that cannot be read must not keep the others waiting
 RECOVER_AFTER = 1.0
 
 Route: TypeAlias = Callable[[Rule, Effect], tuple[Target, ...]]
@@ -66,9 +65,6 @@ class NewRules(NamedTuple):
 
 
 Input: TypeAlias = Event | ConnectionState | Owned | NewRules
-
-
-Instances: TypeAlias = "dict[str | None, Alert]"
 
 
 class Evaluator:
@@ -100,15 +96,14 @@ class Evaluator:
         self._not_owner = not_owner
         self._tell = tell
         self._route: Route = _nobody
-        self._watchers: dict[str, RuleWatcher] = {}
-        self._alerts: dict[str, dict[str, Instances]] = {}
+        self._book = Rulebook(self._changed, lambda: secrets.token_hex(8))
         self._orphans: list[Alert] = []
         self._removed: dict[str, Rule] = {}
-        self._timers = Timers()
         self._changes: list[Change] = []
         self._told: list[tuple[Effect, tuple[Target, ...]]] = []
         self._unconfirmed: list[tuple[Effect, tuple[Target, ...]]] = []
         self._owned: Owned | None = None
+        self._owned_at = 0.0
         self._is_connected = False
         self._read_back_at: float | None = None
         self._said = ""
@@ -117,7 +112,7 @@ class Evaluator:
             HostsSeen: self._hosts_seen,
             FamiliesSeen: lambda event: self._judge_unseen(self._hosts.families_seen(event)),
             HostInfoSeen: self._info_seen,
-            AliveSeen: self._hosts.alive_seen,
+            AliveSeen: self._alive_seen,
             BadSampleSeen: self._hosts.bad_sample_seen,
             Gone: self._hosts.gone,
             ConnectionState: self._connection_changed,
@@ -148,17 +143,11 @@ class Evaluator:
 
     def stood_still(self, since: float) -> None:
         """After `since` (this process's clock) it did not run: whether what held then held on is not known."""
-        for name, watcher in self._watchers.items():
-            for alert in self._alerts_of(name):
-                hold = alert.hold
-                if alert.state is State.PENDING and hold is not None:
-                    cover = min(hold.cover, max(0.0, since - hold.mono))
-                    shorter = replace(alert, hold=hold._replace(cover=cover))
-                    self._put(watcher.rule, alert, shorter, ())
+        self._book.blind(since)
 
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
-        due = self._timers.next_at if self.is_active else None
+        due = self._book.next_at if self.is_active else None
         if self._read_back_at is not None:
             due = self._read_back_at if due is None else min(due, self._read_back_at)
         return due
@@ -187,82 +176,47 @@ class Evaluator:
             # It was there before we looked: it has spoken since it was written.
             at, arrived = observation.now
             observation = replace(observation, now=Moment(at, arrived - max(0.0, self._ensemble.at(arrived) - at)))
+        if observation.sample.family == HOST_FAMILY:
+            observation = self._hosts.with_life(host, observation, observation.now)
         host.latest[observation.sample.family] = observation
-        if not self.is_active:
-            return
         watchers = host.watchers.get(observation.sample.family, ())
-        if event.is_news:
-            if self._timers.next_at is not None:
+        if not self.is_active:
+            self._book.absorb(observation, watchers, self._now())
+        elif event.is_news:
+            if self._book.next_at is not None:
                 # Those that ended before it was written: it may have been on its way for a while.
                 at, arrived = observation.now
                 self._fire_timers(arrived - max(0.0, self._ensemble.at(arrived) - at))
-            self._judge(observation, watchers, observation.now, 0.0)
+            self._book.judge(observation, watchers, observation.now)
         else:
             self._judge_late(observation, watchers)
-
-    def _judge(self, observation: Observation, watchers: Iterable[RuleWatcher], now: Moment, spent: float) -> None:
-        """What rules make of a sample at `now`, when it has spoken for `spent` seconds already."""
-        name = observation.host
-        for watcher in watchers:
-            verdicts = watcher.observe(observation)
-            rule = watcher.rule
-            alerts = self._alerts[rule.name].get(name)
-            for instance, verdict in verdicts:
-                alert = None if alerts is None else alerts.get(instance)
-                if alert is None:
-                    if verdict.outcome is not Outcome.TRUE:
-                        continue
-                    alert = inactive(rule, name, instance)
-                self._step(rule, alert, verdict._replace(cover=verdict.cover - spent) if spent else verdict, now)
-            if alerts:
-                self._judge_missing(rule, alerts, observation, now)
-
-    def _judge_missing(self, rule: Rule, alerts: Instances, observation: Observation, now: Moment) -> None:
-        if observation.sample.errors:
-            return  # what could not be read, or was cut, is not gone
-        there = observation.sample.instances
-        verdict = Verdict(Outcome.MISSING, None, observation.sample.max_age)
-        for instance in [instance for instance in alerts if instance is not None and instance not in there]:
-            self._step(rule, alerts[instance], verdict, now)
 
     def _judge_late(self, observation: Observation, watchers: Iterable[RuleWatcher]) -> None:
         """Judge a sample that was not seen when it was written, if it still speaks.
 
         What it says counts from now on: nobody watched the time before.
         """
-        mono = clock.monotonic()
-        spent = max(0.0, mono - observation.now.mono)
+        now = self._now()
+        spent = max(0.0, now.mono - observation.now.mono)
         if spent < observation.sample.max_age:
-            self._judge(observation, watchers, Moment(self._ensemble.at(mono), mono), spent)
+            self._book.judge(observation, watchers, now, spent)
+        else:
+            self._book.absorb(observation, watchers, now)
 
     def _judge_unseen(self, samples: Iterable[Unseen]) -> None:
-        for unseen in samples:
+        # Who reads of which hosts is settled before the first is judged: a number over many needs all of them.
+        for unseen in list(samples):
             if self.is_active:
                 self._judge_late(unseen.observation, unseen.watchers)
 
-    def _step(self, rule: Rule, alert: Alert, verdict: Verdict, now: Moment) -> None:
-        is_new = alert.state is State.INACTIVE or alert.digest != rule.digest
-        new, effects = step(rule, alert, verdict, now, secrets.token_hex(8) if is_new else alert.episode)
-        if new is not alert:
-            self._put(rule, alert, new, effects)
-
-    def _put(self, rule: Rule, old: Alert, new: Alert, effects: tuple[Effect, ...]) -> None:
-        """Keep where an alert stands now, and note what has to be written."""
-        hosts = self._alerts.setdefault(new.rule, {})
-        if new.state in (State.INACTIVE, State.RESOLVED):
-            instances = hosts.get(new.host, {})
-            instances.pop(new.instance, None)
-            if not instances:
-                hosts.pop(new.host, None)
-        else:
-            hosts.setdefault(new.host, {})[new.instance] = new
-            self._timers.set(rule, new)
+    def _changed(self, rule: Rule, old: Alert, new: Alert, effects: tuple[Effect, ...]) -> None:
+        """Note what has to be written of a change."""
         if effects or needs_write(old, new):
             self._changes.append(Change(new, tuple(self._entries(rule, effects))))
 
     def _entries(self, rule: Rule, effects: Iterable[Effect]) -> Iterable[OutboxEntry]:
         for bare in effects:
-            effect = self._hosts.with_labels(bare)
+            effect = self._hosts.with_facts(rule, bare)
             targets = self._route(rule, effect)
             self._told.append((effect, targets))
             if targets:
@@ -272,12 +226,8 @@ class Evaluator:
     # Timers.
 
     def _fire_timers(self, mono: float) -> None:
-        while self.is_active and (timer := self._timers.pop(mono)) is not None:
-            watcher = self._watchers.get(timer.rule)
-            alert = self._alerts.get(timer.rule, {}).get(timer.host, {}).get(timer.instance)
-            if watcher is not None and alert is not None and alert.episode == timer.episode:
-                verdict = Verdict(Outcome.ELAPSED, alert.value)
-                self._step(watcher.rule, alert, verdict, Moment(self._ensemble.at(timer.due), timer.due))
+        if self.is_active:
+            self._book.fire_timers(mono, self._ensemble.at)
 
     # Writing.
 
@@ -320,6 +270,9 @@ class Evaluator:
         if owned is None or not self._is_connected:
             self._read_back_at = None
             return
+        if not self._hosts.are_known and clock.monotonic() < self._owned_at + KNOWN_WITHIN:
+            self._read_back_at = clock.monotonic() + KNOWN_AGAIN
+            return
         try:
             entries = self._outbox.own(owned.fence)
             stored = self._store.load()
@@ -336,32 +289,30 @@ class Evaluator:
         self._told.clear()
         mono = clock.monotonic()
         now = Moment(self._ensemble.at(mono), mono)
-        known = self._alerts
-        self._alerts = {name: {} for name in self._watchers}
+        alerts: list[Alert] = []
         self._orphans = []
-        self._timers.clear()
         for record in stored:
-            watcher = self._watchers.get(record.rule)
-            if watcher is None and record.rule in self._removed:
-                self._alerts.setdefault(record.rule, {}).setdefault(record.host, {})[record.instance] = record
-                continue
-            if watcher is None:
+            if record.rule in self._book.watchers:
+                alerts.append(self._resumed(record, owned.seen_at, now))
+            elif record.rule in self._removed:
+                alerts.append(record)
+            else:
                 self._orphans.append(record)
                 log.warning("alert %s has no rule here: %s on %s", record.id, record.rule, record.host)
-                continue
-            before = known.get(record.rule, {}).get(record.host, {}).get(record.instance)
-            if before is not None and before.episode == record.episode and before.hold is not None:
-                alert = replace(record, hold=before.hold, value=before.value, peak=before.peak)
-            else:
-                alert = resume(record, owned.seen_at, now)
-            self._alerts[alert.rule].setdefault(alert.host, {})[alert.instance] = alert
-            self._timers.set(watcher.rule, alert)
+        self._book.restore(alerts, now)
         self._dispatcher.submit(entries)
         self._confirm({entry.effect.id for entry in entries})
         for rule in list(self._removed.values()):
             self._close_removed(rule)
         self._close_uncovered()
         self._judge_unseen(self._hosts.everything())
+
+    def _resumed(self, record: Alert, seen_at: float, now: Moment) -> Alert:
+        """A record as it goes on here; whoever watched it all the while knows more than was written."""
+        before = self._book.get(record.rule, record.host, record.instance)
+        if before is None or before.episode != record.episode or before.state is not record.state:
+            return resume(record, seen_at, now)
+        return replace(record, clocks=before.clocks, value=before.value, peak=before.peak)
 
     def _confirm(self, written: set[str]) -> None:
         """Tell of transitions whose answer was lost and that turn out to have been written."""
@@ -384,66 +335,81 @@ class Evaluator:
     def _became_owner(self, owned: Owned) -> None:
         self._disown()
         self._owned = owned
-        self._alerts = {name: {} for name in self._watchers}
-        self._read_back_at = clock.monotonic()
+        self._owned_at = clock.monotonic()
+        self._book.restore((), self._now())
+        self._read_back_at = self._owned_at
 
     def _new_rules(self, event: NewRules) -> None:
-        before = self._watchers
         self._route = event.route
         self._dispatcher.set_targets(event.targets)
-        self._watchers = {}
-        for rule in event.rules:
-            old = before.get(rule.name)
-            self._watchers[rule.name] = RuleWatcher(rule) if old is None else old.successor(rule)
-            self._alerts.setdefault(rule.name, {})
-        for name in before.keys() - self._watchers.keys():
+        for name, rule in self._book.set_rules(event.rules).items():
             if self._owned is not None:
-                self._removed[name] = before[name].rule  # until its end is known to be written
-            self._close_removed(before[name].rule)
-        for name in self._watchers:
+                self._removed[name] = rule  # until its end is known to be written
+            self._close_removed(rule)
+        for name in self._book.watchers:
             self._removed.pop(name, None)
         self._close_uncovered()
-        self._judge_unseen(self._hosts.set_rules(self._watchers))
+        self._judge_unseen(self._hosts.set_rules(self._book.watchers))
+        self._expect()
         if self._owned is not None:
             # Orphans may have found their rule, and timers their new durations.
             self._write()
             self._read_back_at = clock.monotonic() if self._read_back_at is None else self._read_back_at
 
+    def _expect(self) -> None:
+        now = self._now()
+        for host in self._hosts.names():
+            self._book.expect(host, now)
+
+    def _now(self) -> Moment:
+        mono = clock.monotonic()
+        return Moment(self._ensemble.at(mono), mono)
+
     def _close(self, rule: Rule, alert: Alert, reason: Reason) -> None:
-        closed, effects = close(rule, alert, self._ensemble.now(), reason)
-        self._put(rule, alert, closed, effects)
+        self._book.close(rule, alert, self._ensemble.now(), reason)
 
     def _close_removed(self, rule: Rule) -> None:
-        for alert in self._alerts_of(rule.name):
+        for alert in self._book.alerts_of(rule.name):
             if self.is_active:
                 self._close(rule, alert, Reason.RULE_REMOVED)
-        self._alerts.pop(rule.name, None)
+        self._book.drop(rule.name)
 
     def _close_uncovered(self) -> None:
         """End the alerts of series that their rule does not look at any more: nothing else ever would."""
         if not self.is_active:
             return
-        for name, watcher in self._watchers.items():
-            for alert in self._alerts_of(name):
-                host = self._hosts.get(alert.host)
-                is_followed = host is None or host.info is None or watcher.follows(host.info)
-                if not is_followed or not watcher.covers(alert.instance):
+        for name, watcher in self._book.watchers.items():
+            for alert in self._book.alerts_of(name):
+                if not self._is_covered(watcher, alert):
                     self._close(watcher.rule, alert, Reason.RULE_CHANGED)
+
+    def _is_covered(self, watcher: RuleWatcher, alert: Alert) -> bool:
+        if watcher.series_host(alert.host) != alert.host:
+            return False  # the rule was about one host, and is about many
+        host = self._hosts.get(alert.host)
+        is_followed = host is None or host.info is None or watcher.follows(host.info)
+        return is_followed and watcher.covers(alert.instance)
 
     def _hosts_seen(self, event: HostsSeen) -> None:
         """Hosts came, or somebody removed some: `hosts/<host>` outlives its sampler."""
         for host in self._hosts.hosts_seen(event):
-            for name, watcher in self._watchers.items():
-                for alert in self._alerts_of(name):
+            self._book.forget(host)
+            for name, watcher in self._book.watchers.items():
+                for alert in self._book.alerts_of(name):
                     if alert.host == host and self.is_active:
                         self._close(watcher.rule, alert, Reason.HOST_REMOVED)
 
     def _info_seen(self, event: HostInfoSeen) -> None:
         self._judge_unseen(self._hosts.info_seen(event))
+        self._book.expect(event.host, self._now())
         self._close_uncovered()
 
-    def _alerts_of(self, rule: str) -> list[Alert]:
-        return [alert for instances in self._alerts.get(rule, {}).values() for alert in instances.values()]
+    def _alive_seen(self, event: AliveSeen) -> None:
+        now = self._now()
+        observation = self._hosts.alive_seen(event, now)
+        host = self._hosts.get(event.host)
+        if observation is not None and host is not None and self.is_active:
+            self._book.judge(observation, host.watchers.get(HOST_FAMILY, ()), now)
 
     def status(self) -> Status:
         """A picture of this moment."""
@@ -453,11 +419,9 @@ class Evaluator:
             mono=mono,
             is_connected=self._is_connected,
             is_owner=self._owned is not None,
-            rules=len(self._watchers),
+            rules=len(self._book.watchers),
             hosts=self._hosts.status(),
-            alerts=tuple(
-                alert for hosts in self._alerts.values() for instances in hosts.values() for alert in instances.values()
-            ),
+            alerts=tuple(self._book.alerts()),
             orphans=tuple(self._orphans),
             watches=len(self._registry),
             samples=self._samples,

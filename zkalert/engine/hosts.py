@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from zkalert.engine.status import HostStatus
-from zkalert.model import EMPTY, Alert, Effect, HostInfo, Observation, Problem
+from zkalert.metrics import HOST_FAMILY
+from zkalert.model import EMPTY, Alert, Effect, HostInfo, Moment, Observation, Problem, Rule, Value
+from zkalert.rulebook import RuleWatcher, alive_sample
 from zkalert.tree import Tree
 from zkalert.watch import (
     AliveSeen,
@@ -22,7 +24,6 @@ from zkalert.watch import (
     HostInfoSeen,
     HostsSeen,
     Registry,
-    RuleWatcher,
 )
 
 log = logging.getLogger("zkalert.engine")
@@ -35,7 +36,7 @@ class Host:
     name: str
     info: HostInfo | None = None
     families: frozenset[str] = frozenset()
-    is_alive: bool = False
+    is_alive: bool | None = None
     watchers: dict[str, list[RuleWatcher]] = field(default_factory=dict)
     latest: dict[str, Observation] = field(default_factory=dict)
 
@@ -61,6 +62,14 @@ class Hosts:
 
     def get(self, name: str) -> Host | None:
         return self._hosts.get(name)
+
+    def names(self) -> list[str]:
+        return list(self._hosts)
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the labels and the life of each host have been read: a number over many is made of all of them."""
+        return all(host.info is not None and host.is_alive is not None for host in self._hosts.values())
 
     def set_rules(self, watchers: Mapping[str, RuleWatcher]) -> Iterator[Unseen]:
         """Let other rules read; which samples some of them have not seen."""
@@ -88,8 +97,6 @@ class Hosts:
             self._registry.forget_host(name)
             top = self._tree.host(name) + "/"
             self._problems = {path: problem for path, problem in self._problems.items() if not path.startswith(top)}
-            for watcher in self._watchers.values():
-                watcher.forget(name)
         return removed
 
     def families_seen(self, event: FamiliesSeen) -> Iterable[Unseen]:
@@ -106,10 +113,19 @@ class Hosts:
         host.info = replace(event.info, name=host.name)
         return self._attach(host)
 
-    def alive_seen(self, event: AliveSeen) -> None:
+    def alive_seen(self, event: AliveSeen, now: Moment) -> Observation | None:
+        """What the host family of a host says now, if that changed."""
         host = self._hosts.get(event.host)
-        if host is not None:
-            host.is_alive = event.alive is not None
+        is_alive = event.alive is not None
+        if host is None or host.is_alive is is_alive:
+            return None
+        host.is_alive = is_alive
+        return self.with_life(host, host.latest.get(HOST_FAMILY), now)
+
+    def with_life(self, host: Host, observation: Observation | None, now: Moment) -> Observation:
+        """The sample of the host family, made whole by what only the engine knows."""
+        host.latest[HOST_FAMILY] = alive_sample(observation, host.name, now, is_alive=bool(host.is_alive))
+        return host.latest[HOST_FAMILY]
 
     def bad_sample_seen(self, event: BadSampleSeen) -> None:
         if event.path not in self._problems:
@@ -130,24 +146,37 @@ class Hosts:
         """Set which rules read which families of a host, and follow those znodes, no others."""
         if host.info is None:
             return []
-        watchers: dict[str, list[RuleWatcher]] = {}
-        for watcher in self._watchers.values():
-            if watcher.rule.metric.family in host.families and watcher.follows(host.info):
-                watchers.setdefault(watcher.rule.metric.family, []).append(watcher)
-        before, host.watchers = host.watchers, watchers
+        before = host.watchers
+        host.watchers = watchers = self._readers(host, host.info)
         unseen = []
-        for family in host.families:
+        for family in host.families | {HOST_FAMILY}:
             if family not in watchers and family not in self._show:
                 self._forget(host, family)
                 continue
-            self._registry.follow_family(host.name, family)
+            if family in host.families:
+                self._registry.follow_family(host.name, family)
             old = before.get(family, ())
             fresh = [watcher for watcher in watchers.get(family, ()) if watcher not in old]
             if fresh and family in host.latest:
                 unseen.append(Unseen(observation=host.latest[family], watchers=fresh))
-        for family in host.latest.keys() - host.families:
+        for family in host.latest.keys() - host.families - {HOST_FAMILY}:
             self._forget(host, family)
         return unseen
+
+    def _readers(self, host: Host, info: HostInfo) -> dict[str, list[RuleWatcher]]:
+        """Who judges each family of a host; nobody those that are only read for the texts of messages."""
+        readers: dict[str, list[RuleWatcher]] = {}
+        for watcher in self._watchers.values():
+            if not watcher.follows(info):
+                watcher.forget(host.name)
+                continue
+            watcher.attach(info)
+            for family in watcher.families:
+                if family in host.families or family == HOST_FAMILY:
+                    readers.setdefault(family, []).append(watcher)
+            for metric in watcher.rule.reads:
+                readers.setdefault(metric.family, [])
+        return readers
 
     def _forget(self, host: Host, family: str) -> None:
         path = self._tree.family(host.name, family)
@@ -157,8 +186,8 @@ class Hosts:
 
     # What others ask.
 
-    def with_labels(self, effect: Effect) -> Effect:
-        """The labels that host and instance have now: the message may be sent when they are gone."""
+    def with_facts(self, rule: Rule, effect: Effect) -> Effect:
+        """What host and instance say of themselves now: the message may be sent when they are gone."""
         alert = effect.alert
         host = self._hosts.get(alert.host)
         if host is None:
@@ -167,11 +196,12 @@ class Hosts:
             effect,
             host_labels=host.info.labels if host.info else EMPTY,
             instance_labels=_instance_labels(host, alert),
+            readings=_readings(host, rule, alert),
         )
 
     def status(self) -> tuple[HostStatus, ...]:
         return tuple(
-            HostStatus(name=host.name, is_alive=host.is_alive, samples=dict(host.latest))
+            HostStatus(name=host.name, is_alive=bool(host.is_alive), samples=dict(host.latest))
             for _, host in sorted(self._hosts.items())
         )
 
@@ -185,3 +215,15 @@ def _instance_labels(host: Host, alert: Alert) -> Mapping[str, str]:
     if latest is None or alert.instance is None:
         return EMPTY
     return latest.sample.labels.get(alert.instance, EMPTY)
+
+
+def _readings(host: Host, rule: Rule, alert: Alert) -> Mapping[str, Value]:
+    readings: dict[str, Value] = {}
+    for metric in rule.reads:
+        latest = host.latest.get(metric.family)
+        if latest is None:
+            continue
+        values = latest.sample.instances.get(alert.instance or "") or latest.sample.values
+        if metric.field in values:
+            readings[str(metric)] = values[metric.field]
+    return readings

@@ -1,23 +1,40 @@
 """Rule files -> rules, or findings.
 
 `parse` is pure: text in, rules and findings out. `load` reads files and folders, and looks over all of them for names
-that stand twice. What a rule does is not known here, only what it may say.
+that stand twice and for what rules say of each other. What a rule does is not known here, only what it may say.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zkalert import documents
 from zkalert.model import Finding, Level, Rule, UsageError
-from zkalert.rulefile.meaning import Meaning, digest
+from zkalert.rulefile.actions import Actions
+from zkalert.rulefile.digests import digest
+from zkalert.rulefile.keys import Report
+from zkalert.rulefile.links import Links
+from zkalert.rulefile.meaning import Meaning
 
-__all__ = ["RuleSet", "digest", "files_in", "is_config_name", "load", "parse", "read"]
+__all__ = [
+    "Links",
+    "RuleSet",
+    "digest",
+    "files_in",
+    "is_config_name",
+    "is_test_name",
+    "load",
+    "parse",
+    "parse_document",
+    "read",
+]
 
 _CONFIG_NAMES = frozenset({"zkalert.yaml", "zkalert.yml"})
+_TEST_NAMES = (".test.yaml", ".test.yml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +53,14 @@ class RuleSet:
         return not any(finding.level is Level.ERROR for finding in self.findings)
 
 
-def load(paths: Iterable[Path], *, channels: Collection[str] | None = None) -> RuleSet:
-    """The rules in files, and in the *.yaml and *.yml below folders; `channels` as for `parse`.
+def load(
+    paths: Iterable[Path],
+    *,
+    channels: Collection[str] | None = None,
+    check_url: Callable[[str], str] | None = None,
+    intervals: Mapping[str, float] | None = None,
+) -> RuleSet:
+    """The rules in files, and in the *.yaml and *.yml below folders; the other arguments as for `parse`.
 
     Raises UsageError for a path that does not exist.
     """
@@ -46,53 +69,112 @@ def load(paths: Iterable[Path], *, channels: Collection[str] | None = None) -> R
     files = 0
     with documents.paused_gc():
         taken: dict[str, str] = {}
+        links = Links()
         for file in (file for path in paths for file in files_in(path)):
             files += 1
             text, unreadable = read(file)
             if unreadable is not None:
                 findings.append(unreadable)
+                links.miss()
                 continue
-            part, found = parse(text, str(file), channels=channels, taken=taken)
+            part, found = parse(
+                text,
+                str(file),
+                channels=channels,
+                taken=taken,
+                links=links,
+                check_url=check_url,
+                intervals=intervals,
+            )
             rules += part
             findings += found
+        findings += links.findings()
     findings.sort(key=lambda finding: (finding.file, finding.line, finding.column))
     return RuleSet(rules=tuple(rules), findings=tuple(findings), files=files)
 
 
-def parse(
+def parse(  # noqa: PLR0913 - each of them is of use without the others
     text: str | bytes,
     file: str,
     *,
     channels: Collection[str] | None = None,
     taken: dict[str, str] | None = None,
+    links: Links | None = None,
+    check_url: Callable[[str], str] | None = None,
+    intervals: Mapping[str, float] | None = None,
 ) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
     """The rules in one text, named `file` to people, and all findings, sorted; no rules where one is an error.
 
-    `channels` are the names that actions may use (None: not checked). `taken` holds the names that rules of other
-    files have, with their `file:line`; those of this file are added to it.
+    `channels` are the names that actions may use (None: not checked). `check_url` gets each literal URL and returns
+    why it cannot be used, or an empty text. `intervals` are the seconds between samples, of families that are not at
+    their usual cadence. Where the file is one of several, `taken` holds the names that rules of other files have, with
+    their `file:line`, and `links` what they say of each other; those of this file are added. Without `links` the file
+    has to stand for itself.
     """
+    together = Links() if links is None else links
     document, findings = documents.parse(text, file, "rules")
     if findings:
+        together.miss()
         return (), findings
     if document.data is None:
         return (), (document.finding((), "empty", "no rules in this file", level=Level.ADVICE),)
-    taken = {} if taken is None else taken
-    findings = documents.check(document)
+    report = Report(document, intervals)
+    actions = Actions(report, channels, check_url)
+    rules, findings = _judge(document, report, actions, {} if taken is None else taken, together)
+    return _alone(rules, findings, together) if links is None else (rules, findings)
+
+
+def parse_document(document: documents.Document) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
+    """As `parse`, of a document of the kind `rules` that was read already; it has to stand for itself."""
+    links = Links()
+    report = Report(document)
+    rules, findings = _judge(document, report, Actions(report, None), {}, links)
+    return _alone(rules, findings, links)
+
+
+def _alone(
+    rules: tuple[Rule, ...], findings: tuple[Finding, ...], links: Links
+) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
+    """What came of a file without others beside it: what its rules say of each other is known by now."""
+    findings = _sorted([*findings, *links.findings()])
+    return () if any(finding.level is Level.ERROR for finding in findings) else rules, findings
+
+
+def _judge(
+    document: documents.Document, report: Report, actions: Actions, taken: dict[str, str], links: Links
+) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
+    findings, places = documents.judge(document)
     if not findings:
-        return Meaning(document, channels, taken).rules()
+        return Meaning(report, actions, taken, links).rules()
     # Rules that the schema has nothing to say of may still be wrong, and the user wants to hear all at once.
-    places = documents.faulty_places(document)
-    if all(len(place) > 1 and place[0] == "rules" for place in places):
-        skipped = frozenset(place[1] for place in places)
-        more = Meaning(document, channels, taken, skipped).rules()[1]
-        findings = tuple(sorted({*findings, *more}, key=lambda finding: (finding.line, finding.column, finding.code)))
-    return (), findings
+    if not all(len(place) > 1 and place[0] == "rules" for place in places):
+        links.miss()
+        return (), findings
+    skipped = frozenset(place[1] for place in places)
+    for index in skipped:
+        _name(document.data["rules"][index], links)
+    more = Meaning(report, actions, taken, links, skipped).rules()[1]
+    return (), _sorted({*findings, *more})
 
 
-def files_in(path: Path, *, configs: bool = False) -> Iterator[Path]:
+def _name(raw: Any, links: Links) -> None:
+    """Make the name of a faulty rule known, so that the rules that speak of it are not called wrong too."""
+    name = raw.get("name") if isinstance(raw, dict) else None
+    if isinstance(name, str):
+        links.name(name)
+    else:
+        links.miss()
+
+
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: (finding.line, finding.column, finding.code)))
+
+
+def files_in(path: Path, *, configs: bool = False, tests: bool = False) -> Iterator[Path]:
     """The file itself, or all rule files below a folder, sorted; hidden ones are left out.
 
-    So is zkalert.yaml, unless `configs`. A folder that was reached before, as by a link to its own parent, is not
+    So is zkalert.yaml, unless `configs`. With `tests` the files with tests of rules (*.test.yaml, *.test.yml) are
+    meant in place of the others. A folder that was reached before, as by a link to its own parent, is not
     entered again. Raises UsageError for a path that does not exist.
     """
     if not path.is_dir():
@@ -112,6 +194,7 @@ def files_in(path: Path, *, configs: bool = False) -> Iterator[Path]:
         for name in sorted(names):
             file = Path(folder, name)
             is_ours = name.endswith((".yaml", ".yml")) and not name.startswith(".")
+            is_ours = is_ours and name.endswith(_TEST_NAMES) is tests
             if is_ours and (configs or not is_config_name(file)) and file.is_file():
                 yield file
 
@@ -124,6 +207,11 @@ def read(path: Path) -> tuple[bytes, Finding | None]:
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
         return b"", Finding(file=str(path), line=0, column=0, code="unreadable", message=message)
+
+
+def is_test_name(path: Path) -> bool:
+    """Whether a file holds tests of rules by its name."""
+    return path.name.endswith(_TEST_NAMES)
 
 
 def is_config_name(path: Path) -> bool:

@@ -7,6 +7,7 @@ what fails is an error in its own family's reading: no reader stops another.
 from __future__ import annotations
 
 import os
+import platform
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from zkalert.metrics import FAMILIES
 from zkalert.model import Value
 from zkalert.sampler import devices
 from zkalert.sampler.reading import Reading
+from zkalert.tree import MAX_TEXT
 
 Reader = Callable[[float], Reading]
 
@@ -41,6 +43,7 @@ class Collector:
             "load_average": _load,
             "disk_io": devices.disk_io,
             "network_io": devices.Interfaces(now),
+            "host": _host,
             "uptime": _uptime,
         }
 
@@ -86,6 +89,16 @@ def _load(_now: float) -> Reading:
 def _uptime(_now: float) -> Reading:
     boot = psutil.boot_time()
     return Reading(values={"seconds": round(max(0.0, clock.wall() - boot), 1), "boot_time": round(boot, 1)})
+
+
+def _host(_now: float) -> Reading:
+    system = platform.uname()
+    try:
+        release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:  # it has no such file
+        release = ""
+    texts = {"kernel": f"{system.system} {system.release}", "os": release or f"{system.system} {system.version}"}
+    return Reading(values={name: text[:MAX_TEXT] for name, text in texts.items()})
 
 
 # Processes ----------------------------------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ class AppriseSender:
 def validate_url(url: str) -> str | None:
     """Why `url` cannot be sent to, in words without a secret; None where nothing is wrong with it.
 
-    Loads apprise, and sends nothing.
+    Loads apprise, and sends nothing. What apprise only warns of (a time-out that is no number, a copy to no address)
+    counts as wrong here: it goes on without the part that somebody wrote.
     """
     lines: list[str] = []
     _heard.lines = lines
@@ -158,7 +159,9 @@ def validate_url(url: str) -> str | None:
         service = _open(url, lines)
     finally:
         _heard.lines = None
-    return service.problem or None
+    if service.problem:
+        return service.problem
+    return f"a part of the URL would be ignored: {scrub(lines[-1], url)}" if lines else None
 
 
 def _open(url: str, lines: list[str]) -> _Service:

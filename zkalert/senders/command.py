@@ -22,7 +22,7 @@ from typing import Any
 from zkalert import clock
 from zkalert.metrics import format_duration
 from zkalert.model import Effect, Message, Run, SendResult, SendState
-from zkalert.render import fields_of
+from zkalert.render import fields_of, severity_of, subject
 
 log = logging.getLogger("zkalert.actions")
 
@@ -219,8 +219,13 @@ def _not_started(error: OSError) -> str:
 
 
 def _document(effect: Effect, message: Message) -> dict[str, Any]:
-    """What a command reads on standard input. Keys are only ever added."""
+    """What a command reads on standard input. Keys are only ever added.
+
+    `threshold` and `clear` are a number, a list of two, a text or null; `values` has those of all conditions of a rule
+    that has several.
+    """
     alert = effect.alert
+    members, silent = alert.members or (None, None)
     return {
         "version": 1,
         "id": alert.id,
@@ -229,17 +234,25 @@ def _document(effect: Effect, message: Message) -> dict[str, Any]:
         "host": alert.host,
         "instance": alert.instance,
         "state": effect.phase.value,
+        "phase": effect.name or effect.phase.value,
         "reason": effect.reason.value,
-        "severity": alert.severity.value,
+        "severity": severity_of(effect).value,
         "metric": str(alert.metric),
+        "subject": subject(alert),
+        "unit": alert.unit,
         "value": alert.value,
+        "values": alert.values,
         "comparator": alert.comparator.value,
         "threshold": alert.threshold,
+        "clear": alert.clear,
+        "members": members,
+        "silent_hosts": silent,
         "peak": alert.peak,
         "since": alert.since,
         "at": effect.at,
         "title": message.title,
         "body": message.body,
+        "runbook": message.fields.get("runbook", ""),
         "labels": dict(effect.labels),
         "host_labels": dict(effect.host_labels),
         "instance_labels": dict(effect.instance_labels),
@@ -256,7 +269,7 @@ def _environment(inherited: Mapping[str, str], effect: Effect, message: Message)
     Of labels with one name the rule's counts most, then the instance's, then the host's.
     """
     given = {name.upper(): text for name, text in fields_of(effect).items()}
-    given |= {"TITLE": message.title, "BODY": message.body}
+    given |= {"TITLE": message.title, "BODY": message.body, "RUNBOOK": message.fields.get("runbook", "")}
     for labels in (effect.host_labels, effect.instance_labels, effect.labels):
         given |= {"LABEL_" + _NOT_IN_NAMES.sub("_", name.upper()): text for name, text in labels.items()}
     environment = {name: text for name, text in inherited.items() if not name.startswith(_PREFIX)}

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from zkalert.model import (
     Alert,
     Alive,
+    Clock,
     Comparator,
     Delivery,
     DeliveryState,
@@ -29,6 +30,7 @@ from zkalert.model import (
     Severity,
     State,
     TargetKind,
+    Threshold,
     Value,
 )
 
@@ -70,7 +72,7 @@ def _guarded(parse: Callable[[dict[str, Any]], _T], data: bytes | None, limit: i
         return Problem(code="not-json", message="not JSON in UTF-8")
     except RecursionError:
         return Problem(code="too-deep", message="nested too deeply")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         return Problem(code="wrong-shape", message=f"{type(error).__name__}: {str(error)[:80]}")
 
 
@@ -90,6 +92,12 @@ def _number(value: object, what: str) -> float:
     if kind is int and -(2**63) <= value <= 2**64:  # type: ignore[operator]
         return value  # type: ignore[return-value]
     raise _BadPayload("not-finite" if kind in (int, float) else "wrong-shape", f"{what} is no finite number")
+
+
+def _whole(value: object, what: str) -> int:
+    """A whole number; a fraction is cut off."""
+    number = int(_number(value, what))
+    return int(_number(number, what))  # a float may hold one that is beyond what is written
 
 
 def _optional(value: object, what: str) -> float | None:
@@ -179,7 +187,7 @@ def encode_layout() -> bytes:
 
 def decode_layout(data: bytes | None) -> int | Problem:
     """The version of the tree's layout."""
-    return _guarded(lambda document: int(_number(document["version"], "version")), data)
+    return _guarded(lambda document: _whole(document["version"], "version"), data)
 
 
 def encode_host(host: HostInfo) -> bytes:
@@ -208,7 +216,7 @@ def decode_alive(data: bytes | None) -> Alive | Problem:
     def parse(document: dict[str, Any]) -> Alive:
         return Alive(
             machine=_text(document["machine"], "machine"),
-            pid=int(_number(document["pid"], "pid")),
+            pid=_whole(document["pid"], "pid"),
             started_at=_number(document["started"], "started"),
         )
 
@@ -221,9 +229,7 @@ def encode_engine(*, version: str, digest: str, host: str, pid: int) -> bytes:
 
 def decode_engine(data: bytes | None) -> str | Problem:
     """How to name an engine to people: `web1 (pid 4711)`."""
-    return _guarded(
-        lambda document: f"{_text(document['host'], 'host')} (pid {int(_number(document['pid'], 'pid'))})", data
-    )
+    return _guarded(lambda document: f"{_text(document['host'], 'host')} (pid {_whole(document['pid'], 'pid')})", data)
 
 
 def encode_seen(at: float) -> bytes:
@@ -252,12 +258,16 @@ def encode_entry(entry: OutboxEntry) -> bytes:
             "phase": effect.phase.value,
             "reason": effect.reason.value,
             "at": effect.at,
+            "name": effect.name,
+            "escalation": effect.escalation,
             "alert": _alert_document(effect.alert),
             "labels": dict(effect.labels),
             "host_labels": dict(effect.host_labels),
             "instance_labels": dict(effect.instance_labels),
+            "readings": dict(effect.readings),
             "summary": effect.summary,
             "description": effect.description,
+            "runbook": effect.runbook,
             "deliveries": [
                 {
                     "target": delivery.target,
@@ -282,11 +292,15 @@ def decode_entry(data: bytes | None) -> OutboxEntry | Problem:
                 phase=Phase(document["phase"]),
                 reason=Reason(document["reason"]),
                 at=_number(document["at"], "at"),
+                name=_text(document["name"], "name"),
+                escalation=None if document["escalation"] is None else _whole(document["escalation"], "escalation"),
                 labels=_texts(document["labels"], "labels"),
                 host_labels=_texts(document["host_labels"], "host_labels"),
                 instance_labels=_texts(document["instance_labels"], "instance_labels"),
+                readings=_values(document["readings"], "readings"),
                 summary=_text(document["summary"], "summary", 4096),
                 description=_text(document["description"], "description", 4096),
+                runbook=_text(document["runbook"], "runbook", 4096),
             ),
             deliveries=tuple(_parse_delivery(delivery) for delivery in document["deliveries"]),
             writer=_text(document["writer"], "writer"),
@@ -301,14 +315,13 @@ def _parse_delivery(document: dict[str, Any]) -> Delivery:
         kind=TargetKind(document["kind"]),
         name=_text(document["name"], "name"),
         state=DeliveryState(document["state"]),
-        attempts=int(_number(document["attempts"], "attempts")),
+        attempts=_whole(document["attempts"], "attempts"),
         at=_optional(document["at"], "at"),
         detail=_text(document["detail"], "detail", 1024),
     )
 
 
 def _alert_document(alert: Alert) -> dict[str, Any]:
-    hold = alert.hold
     return {
         "rule": alert.rule,
         "host": alert.host,
@@ -318,21 +331,42 @@ def _alert_document(alert: Alert) -> dict[str, Any]:
         "digest": alert.digest,
         "severity": alert.severity.value,
         "metric": str(alert.metric),
+        "subject": alert.subject,
+        "unit": alert.unit,
         "comparator": alert.comparator.value,
         "threshold": alert.threshold,
+        "clear": alert.clear,
         "value": alert.value,
+        "values": alert.values,
+        "members": alert.members,
         "peak": alert.peak,
         "since": alert.since,
         "fired_at": alert.fired_at,
         "resolved_at": alert.resolved_at,
-        "hold": None if hold is None else [hold.held, hold.at, hold.cover, hold.gaps],
+        "clocks": [
+            [clock.state.value, _hold_document(clock.hold), _hold_document(clock.clearing), clock.spans]
+            for clock in alert.clocks
+        ],
+        "told": [severity.value for severity in alert.told],
+        "rises": alert.rises,
+        "repeats": alert.repeats,
+        "repeat_at": alert.repeat_at,
+        "escalations": alert.escalations,
+        "escalate_at": alert.escalate_at,
+        "is_quiet": alert.is_quiet,
         "writer": alert.writer,
     }
 
 
+def _hold_document(hold: Hold | None) -> list[float] | None:
+    return None if hold is None else [hold.held, hold.at, hold.cover, hold.gaps]
+
+
 def _parse_alert(document: dict[str, Any]) -> Alert:
     family, _, field = _text(document["metric"], "metric").partition(".")
-    instance = document["instance"]
+    if not field:
+        raise _BadPayload("wrong-shape", "metric is no family with a field")
+    instance, members = document["instance"], document["members"]
     return Alert(
         rule=_text(document["rule"], "rule"),
         host=_text(document["host"], "host"),
@@ -342,15 +376,50 @@ def _parse_alert(document: dict[str, Any]) -> Alert:
         digest=_text(document["digest"], "digest"),
         severity=Severity(document["severity"]),
         metric=Metric(family, field),
+        subject=_text(document["subject"], "subject", 1024),
+        unit=_text(document["unit"], "unit"),
         comparator=Comparator(document["comparator"]),
-        threshold=_number(document["threshold"], "threshold"),
-        value=_optional(document["value"], "value"),
-        peak=_optional(document["peak"], "peak"),
+        threshold=_threshold(document["threshold"], "threshold"),
+        clear=_threshold(document["clear"], "clear"),
+        value=_value(document["value"], "value"),
+        values=tuple(_value(value, "values") for value in document["values"]),
+        members=None if members is None else (_whole(members[0], "members"), _whole(members[1], "members")),
+        peak=_value(document["peak"], "peak"),
         since=_number(document["since"], "since"),
         fired_at=_optional(document["fired_at"], "fired_at"),
         resolved_at=_optional(document["resolved_at"], "resolved_at"),
-        hold=_parse_hold(document["hold"]),
+        clocks=tuple(_parse_clock(clock) for clock in document["clocks"]),
+        told=tuple(Severity(severity) for severity in document["told"]),
+        rises=_whole(document["rises"], "rises"),
+        repeats=_whole(document["repeats"], "repeats"),
+        repeat_at=_optional(document["repeat_at"], "repeat_at"),
+        escalations=_whole(document["escalations"], "escalations"),
+        escalate_at=_optional(document["escalate_at"], "escalate_at"),
+        is_quiet=document["is_quiet"] is True,
         writer=_text(document["writer"], "writer"),
+    )
+
+
+def _value(value: object, what: str) -> Value | None:
+    if value is None or type(value) is str:
+        return None if value is None else _text(value, what)
+    return _number(value, what)
+
+
+def _threshold(value: object, what: str) -> Threshold:
+    if type(value) is list:
+        low, high = (_number(end, what) for end in value)
+        return (low, high)
+    return _text(value, what, 1024) if type(value) is str else _optional(value, what)
+
+
+def _parse_clock(parts: Iterable[Any]) -> Clock:
+    state, hold, clearing, spans = parts
+    return Clock(
+        state=State(state),
+        hold=_parse_hold(hold),
+        clearing=_parse_hold(clearing),
+        spans=tuple((_number(begin, "spans"), _number(end, "spans")) for begin, end in spans),
     )
 
 
@@ -358,4 +427,4 @@ def _parse_hold(parts: Iterable[object] | None) -> Hold | None:
     if parts is None:
         return None
     held, at, cover, gaps = (_number(part, "hold") for part in parts)
-    return Hold(held=held, at=at, mono=-math.inf, cover=cover, gaps=int(gaps))
+    return Hold(held=held, at=at, mono=-math.inf, cover=cover, gaps=_whole(gaps, "gaps"))

@@ -1,0 +1,220 @@
+"""What a rulebook makes of instances that go, and of series and hosts that fall silent."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rulekit import OFFSET, Book, condition, moment, rule, seen, term
+from zkalert.model import (
+    MEMBERS_HOST,
+    Across,
+    HostMatch,
+    NoData,
+    Of,
+    Phase,
+    Quiet,
+    Reason,
+    Schedule,
+    State,
+    Total,
+)
+
+INACTIVE, PENDING, FIRING, CLEARING, RESOLVED = State
+ALERT = NoData(after=30.0, then=Quiet.ALERT)
+
+
+# Instances that go ----------------------------------------------------------------------------------------------------
+
+
+def mounts(*names: str, percent: float = 95.0) -> dict[str, dict[str, float]]:
+    return {name: {"percent": percent} for name in names}
+
+
+def test_an_instance_that_good_samples_do_not_name_any_more_is_gone_after_a_minute() -> None:
+    book = Book(rule(condition("disk_usage")))
+    book.see("disk_usage", 0, instances=mounts("/", "/usb"))
+    for mono in range(10, 80, 10):
+        book.see("disk_usage", mono, instances=mounts("/"))
+    assert (book.state(instance="/"), book.state(instance="/usb")) == (FIRING, INACTIVE)
+    assert [(told.alert.instance, told.reason) for told in book.told[2:]] == [("/usb", Reason.GONE)]
+
+
+def test_what_could_not_be_read_or_was_cut_is_not_gone() -> None:
+    book = Book(rule(condition("disk_usage")))
+    book.see("disk_usage", 0, instances=mounts("/", "/usb"))
+    for mono in range(10, 200, 10):
+        book.see("disk_usage", mono, instances=mounts("/"), errors=("256 of 300 are here",))
+    assert book.state(instance="/usb") is FIRING
+
+
+def test_a_sample_of_another_family_says_nothing_of_an_instance() -> None:
+    book = Book(rule(condition("disk_usage"), condition("memory_usage", threshold=1.0)))
+    book.see("memory_usage", 0, percent=50, cover=1000)
+    book.see("disk_usage", 0, instances=mounts("/usb"), cover=1000)
+    assert book.state(instance="/usb") is FIRING
+    for mono in range(10, 200, 10):
+        book.see("memory_usage", mono, percent=50)
+    assert book.state(instance="/usb") is FIRING
+
+
+def test_an_absent_instance_does_not_go() -> None:
+    book = Book(rule(condition("disk_usage", "absent", None), instances=("/backup",)))
+    for mono in range(0, 300, 10):
+        book.see("disk_usage", mono, instances=mounts("/"))
+    assert book.state(instance="/backup") is FIRING
+    book.see("disk_usage", 300, instances=mounts("/", "/backup"))
+    assert book.names == ["firing", "resolved"]
+
+
+# Silence --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_series_that_falls_silent_fires_and_resolves_with_the_next_sample() -> None:
+    book = Book(rule(no_data=ALERT))
+    for mono in (0, 5, 10):
+        book.see("memory_usage", mono, percent=50)
+    book.wait(39)
+    assert book.told == []
+    book.wait(41)
+    book.see("memory_usage", 100, percent=50)
+    assert [(told.reason, told.at - OFFSET) for told in book.told] == [(Reason.NO_DATA, 40), (Reason.DATA_BACK, 100)]
+
+
+def test_a_field_that_is_missing_is_silence_though_samples_come() -> None:
+    book = Book(rule(no_data=ALERT))
+    book.see("memory_usage", 0, percent=50)
+    for mono in range(5, 60, 5):
+        book.see("memory_usage", mono, total=5)
+    assert [told.reason for told in book.told] == [Reason.NO_DATA]
+
+
+def test_a_window_that_has_too_little_is_no_silence() -> None:
+    book = Book(rule(condition(term("memory_usage", 600.0)), no_data=ALERT))
+    for mono in range(0, 300, 5):
+        book.see("memory_usage", mono, percent=50)
+    assert book.told == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"), [(5.0, 60.0), (30.0, 90.0)], ids=["a minute", "three intervals where that is more"]
+)
+def test_how_long_silence_lasts_follows_from_the_last_sample(interval: float, expected: float) -> None:
+    book = Book(rule(no_data=NoData(then=Quiet.ALERT)))
+    sample = seen("memory_usage", 0, percent=50)
+    object.__setattr__(sample.sample, "interval", interval)
+    book.book.judge(sample, [book.book.watchers["r"]], moment(0))
+    book.wait(1000)
+    assert [told.at - OFFSET for told in book.told] == [expected]
+
+
+def test_a_firing_alert_resolves_for_silence_where_its_rule_says_so() -> None:
+    book = Book(rule(no_data=NoData(after=30.0, then=Quiet.RESOLVE)))
+    book.see("memory_usage", 0, percent=95)
+    book.wait(100)
+    assert [(told.phase, told.reason) for told in book.told[1:]] == [(Phase.RESOLVED, Reason.NO_DATA)]
+
+
+def test_a_firing_alert_stays_through_silence_unless_its_rule_says_otherwise() -> None:
+    book = Book(rule())
+    book.see("memory_usage", 0, percent=95)
+    book.wait(1e6)
+    assert (book.state(), book.names) == (FIRING, ["firing"])
+
+
+def test_a_host_that_never_sent_a_sample_is_silent_too() -> None:
+    book = Book(rule(no_data=ALERT))
+    book.book.expect("web1", moment(0))
+    book.wait(29)
+    book.book.expect("web1", moment(29))
+    book.wait(31)
+    assert [(told.reason, told.at - OFFSET) for told in book.told] == [(Reason.NO_DATA, 30)]
+
+
+def test_nothing_is_expected_of_hosts_that_a_rule_does_not_look_at() -> None:
+    book = Book(rule(hosts=(HostMatch(glob="db*"),), no_data=ALERT), hosts=("web1", "db1"))
+    for host in book.hosts:
+        book.book.expect(host, moment(0))
+    book.wait(100)
+    assert [told.alert.host for told in book.told] == ["db1"]
+
+
+def test_a_host_that_a_rule_does_not_look_at_sets_no_timer() -> None:
+    book = Book(rule(hosts=(HostMatch(glob="db*"),), no_data=ALERT))
+    book.book.expect("web1", moment(0))
+    assert book.book.next_at is None
+
+
+def test_a_host_that_a_rule_looks_at_no_longer_is_not_missed() -> None:
+    book = Book(rule(hosts=(HostMatch(labels={"role": "db"}),), no_data=ALERT), hosts=())
+    book.attach("h0", role="db")
+    book.see("memory_usage", 0, host="h0", percent=50)
+    book.attach("h0", role="web")
+    book.wait(100)
+    assert book.told == []
+
+
+def test_a_host_that_is_forgotten_is_not_missed() -> None:
+    book = Book(rule(no_data=ALERT))
+    book.see("memory_usage", 0, percent=50)
+    book.book.forget("web1")
+    book.wait(100)
+    assert book.told == []
+
+
+def test_an_instance_is_silent_when_samples_of_its_family_stop_not_when_it_is_gone() -> None:
+    book = Book(rule(condition("disk_usage"), no_data=ALERT))
+    book.see("disk_usage", 0, instances=mounts("/", "/usb", percent=50))
+    book.see("disk_usage", 10, instances=mounts("/", percent=50))
+    book.wait(100)
+    assert [(told.alert.instance, told.at - OFFSET) for told in book.told] == [("/", 40)]
+
+
+def test_the_instances_of_a_joined_rule_are_those_of_the_condition_that_has_them() -> None:
+    book = Book(rule(condition("memory_usage"), condition("disk_usage"), no_data=ALERT))
+    book.see("disk_usage", 0, instances=mounts("/", percent=50))
+    book.see("memory_usage", 20, percent=50)
+    book.wait(100)
+    assert [(told.alert.instance, told.at - OFFSET) for told in book.told] == [("/", 30)]
+
+
+@pytest.mark.parametrize("then", [Quiet.ALERT, Quiet.RESOLVE])
+def test_what_is_absent_was_heard_of_as_long_as_samples_come(then: Quiet) -> None:
+    absent = [
+        rule(condition("swap_usage", "absent", None), name="whole", no_data=NoData(after=30.0, then=then)),
+        rule(
+            condition("disk_usage", "absent", None),
+            name="mount",
+            instances=("/backup",),
+            no_data=NoData(after=30.0, then=then),
+        ),
+    ]
+    book = Book(*absent)
+    book.book.expect("web1", moment(0))
+    for mono in range(0, 300, 5):
+        book.see("swap_usage", mono, total=1)
+        book.see("disk_usage", mono, instances=mounts("/"))
+    assert sorted((told.alert.rule, told.reason) for told in book.told) == [
+        ("mount", Reason.CROSSED),
+        ("whole", Reason.CROSSED),
+    ]
+
+
+def test_a_number_over_many_is_silent_once_no_member_speaks() -> None:
+    book = Book(rule(across=Across(of=Of.HOSTS, stat=Total.MAX), no_data=ALERT), hosts=("web1", "web2"))
+    book.see("memory_usage", 0, host="web1", percent=50)
+    book.see("memory_usage", 20, host="web2", percent=50)
+    book.wait(49)
+    assert book.told == []
+    book.wait(51)
+    assert [(told.alert.host, told.reason) for told in book.told] == [(MEMBERS_HOST, Reason.NO_DATA)]
+
+
+def test_silence_that_began_outside_the_schedule_fires_when_that_opens() -> None:
+    midnight = -(OFFSET % 86400)
+    day = Schedule(hours=((8 * 3600.0, 18 * 3600.0),))
+    book = Book(rule(no_data=ALERT, schedule=day))
+    book.see("memory_usage", midnight + 3 * 3600, percent=50)
+    book.wait(midnight + 7.9 * 3600)
+    assert book.told == []
+    book.wait(midnight + 9 * 3600)
+    assert [(told.reason, told.at - OFFSET - midnight) for told in book.told] == [(Reason.NO_DATA, 8 * 3600)]

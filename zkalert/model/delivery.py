@@ -1,0 +1,121 @@
+"""What becomes of effects: targets, the ledger, messages and what came of sending them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from zkalert.model.alerts import Effect
+from zkalert.model.base import EMPTY
+from zkalert.model.rules import Run
+
+
+class DeliveryState(str, Enum):
+    """How far one effect has got with one target.
+
+    NEW: nothing was tried. CLAIMED: an engine is about to act, or died while it did. DELIVERED: done, and marked.
+    FAILED: will not be tried again. UNKNOWN: a command was claimed by an engine that died: it may have run, and is
+    never run again.
+    """
+
+    NEW = "new"
+    CLAIMED = "claimed"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_done(self) -> bool:
+        return self not in (DeliveryState.NEW, DeliveryState.CLAIMED)
+
+
+class TargetKind(str, Enum):
+    NOTIFY = "notify"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One place that effects go to: one URL of a channel, or one command.
+
+    `id` stands in the ledger and carries no secret; `name` is what logs and tables show (a channel's name, a
+    masked URL, or the command's first word).
+    """
+
+    id: str
+    kind: TargetKind
+    name: str
+    url: str | None = field(default=None, repr=False)
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One target's line in the ledger of an effect."""
+
+    target: str
+    kind: TargetKind
+    name: str
+    state: DeliveryState = DeliveryState.NEW
+    attempts: int = 0
+    at: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxEntry:
+    """An effect and the ledger of its targets, as it stands in `outbox/<shard>/<episode>.<phase>`."""
+
+    effect: Effect
+    deliveries: tuple[Delivery, ...]
+    writer: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return all(delivery.state.is_done for delivery in self.deliveries)
+
+
+class MessageKind(str, Enum):
+    """What a message is at a glance: its colour in chat, its urgency on a desktop."""
+
+    INFO = "info"
+    WARNING = "warning"
+    FAILURE = "failure"
+    SUCCESS = "success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """An effect in words: plain text, ready to send. `problem` names a template that failed.
+
+    `fields` is what programs want of it (rule, host, severity, ...), as texts; webhooks get it beside the words.
+    """
+
+    key: str
+    title: str
+    body: str
+    kind: MessageKind
+    problem: str = ""
+    fields: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+
+
+class SendState(str, Enum):
+    """DELIVERED, FAILED, or UNKNOWN where nobody can tell (a time-out)."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendResult:
+    """What came of one try: `detail` is a sentence without secrets, `seconds` how long it took.
+
+    `is_retryable` says whether another try could end better; an UNKNOWN notification is retryable.
+    """
+
+    state: SendState
+    is_retryable: bool = False
+    detail: str = ""
+    seconds: float = 0.0

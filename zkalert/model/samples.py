@@ -1,0 +1,72 @@
+"""What samplers say of hosts, and how the engine saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from zkalert.model.base import EMPTY, Value
+
+
+class Moment(NamedTuple):
+    """One instant on two clocks: `at`, epoch seconds of the ensemble; `mono`, seconds of this process's clock."""
+
+    at: float
+    mono: float
+
+
+class Metric(NamedTuple):
+    """A family and one of its fields, `memory_usage.percent`."""
+
+    family: str
+    field: str
+
+    def __str__(self) -> str:
+        return f"{self.family}.{self.field}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What a sampler read of one family at one moment.
+
+    `at` is the sampler's own clock, for the history; rules go by the znode's time instead. `interval` is the span
+    to the next sample, `max_age` how long this one speaks at most, both in seconds.
+    """
+
+    family: str
+    at: float
+    interval: float
+    max_age: float
+    values: Mapping[str, Value] = field(default_factory=dict)
+    instances: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInfo:
+    """What a host says of itself in `hosts/<host>`."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    platform: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """The ephemeral of a sampler: which machine and process speaks for a host."""
+
+    machine: str
+    pid: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One good sample as the engine saw it: `now` is the znode's mtime and the monotonic time of its arrival."""
+
+    host: str
+    sample: Sample
+    now: Moment
