@@ -171,9 +171,26 @@ class HistoryReader:
     ) -> Iterator[Row]:
         """Rows in the order they were written: of all families or of those named, from `since` to `until` (epoch
         seconds, ends included), only after the row `after_id`.
-
-        Rows are fetched in small pages, so that a slow consumer never keeps the writer's log from shrinking.
         """
+        for page in self._pages(families, since, until, after_id):
+            yield from _decoded(page)
+
+    def texts(
+        self, families: Sequence[str] = (), since: float | None = None, until: float | None = None
+    ) -> Iterator[tuple[int, str, str, str]]:
+        """The same, with samples as they are kept: id, host, family, JSON. Whoever reads very many decodes them."""
+        for page in self._pages(families, since, until, 0):
+            yield from page
+
+    def span(self) -> tuple[float, float] | None:
+        """The times (epoch seconds) of the oldest and the newest sample; None where there is none."""
+        first, last = self._execute("SELECT (SELECT min(at) FROM samples), (SELECT max(at) FROM samples)", ())[0]
+        return None if first is None else (first, last)
+
+    def _pages(
+        self, families: Sequence[str], since: float | None, until: float | None, after_id: int
+    ) -> Iterator[list[tuple[int, str, str, str]]]:
+        """Rows are fetched in small pages, so that a slow consumer never keeps the writer's log from shrinking."""
         if since is not None:
             (first,) = self._execute("SELECT min(id) FROM samples WHERE at >= ?", (since,))[0]
             if first is None:
@@ -185,7 +202,7 @@ class HistoryReader:
                 f"SELECT id, host, family, sample FROM samples WHERE id > ?{where} ORDER BY id LIMIT ?",  # noqa: S608
                 (after_id, *parameters, _PAGE),
             )
-            yield from _decoded(page)
+            yield page
             if len(page) < _PAGE:
                 return
             after_id = page[-1][0]
