@@ -1,0 +1,161 @@
+"""`zkalert explain`: how a rule stands on a live tree, and why a message went out or did not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import click
+
+from zkalert import rulefile, survey
+from zkalert.cli import common, logs
+from zkalert.config import Config, zookeeper_of
+from zkalert.evaluate import families_of, matches_host
+from zkalert.journal import FILE_NAME
+from zkalert.metrics import HOST_FAMILY, nearest
+from zkalert.model import MEMBERS_HOST, DocumentError, Of, Outcome, Rule, UsageError, ZkalertError
+from zkalert.routing import channel_targets
+from zkalert.survey.show import Explanation, as_json, as_text
+
+MOST_WAITING = 10.0
+"""Seconds that the next samples of counters are waited for at most."""
+
+_SHOWN_SERIES = 20
+_SHOWN_NAMES = 10
+
+
+@click.command()
+@click.argument("rule_name", metavar="RULE")
+@click.option("--host", metavar="NAME", help="Only the series of this host.")
+@click.option("--instance", metavar="GLOB", help="Only instances whose name matches.")
+@click.option("--all", "is_all", is_flag=True, help=f"Show all series, not the first {_SHOWN_SERIES} alone.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, or one JSON object.",
+)
+@common.options(rules=True)
+def explain(
+    options: common.Options, rule_name: str, host: str | None, instance: str | None, is_all: bool, format_: str
+) -> None:
+    """Say how RULE stands on each host now, and why a message went out or did not.
+
+    The tree is read and nothing is changed in it. What windows hold is known to the engine alone; on the host itself
+    its own history tells as much. Exit code 0: explained, 1: ZooKeeper does not answer or there is no such host, 2:
+    wrong usage, or no such rule.
+    """
+    config = options.load()
+    settings = zookeeper_of(config)
+    rules = _rules(config)
+    rule = _rule(rule_name, rules)
+    with survey.connected(settings) as reader:
+        names = (rule.name, *sorted(survey.inhibitors_of(rule, rules)))
+        seen = reader.read({*families_of(rule), HOST_FAMILY}, names)
+        if host is not None and host not in seen.hosts:
+            raise ZkalertError(_no_host(host, seen))
+        spans = survey.spans(rule)
+        if spans:
+            seen = survey.with_history(seen, config.state_dir / FILE_NAME, spans)
+        chosen = _chosen(survey.series_of(rule, seen), seen, host, instance)
+        seen = await_next(reader, seen, chosen)
+    found = {one.key: one for one in survey.series_of(rule, seen)}
+    channels = {name: channel_targets(name, channel.urls) for name, channel in config.channels.items()}
+    stories = survey.stories([found[one.key] for one in chosen], seen, rules, channels)
+    explanation = Explanation(
+        rule=rule,
+        at=seen.at,
+        engines=seen.engines,
+        is_owned=seen.is_owned,
+        hosts=len(seen.hosts),
+        looked_at=sum(matches_host(rule, one.info) for one in seen.hosts.values()),
+        others=_others(rule, seen, host),
+        stories=tuple(stories),
+        most=len(stories) if is_all else _SHOWN_SERIES,
+    )
+    if format_ == "json":
+        click.echo(json.dumps(as_json(explanation), indent=2))
+        return
+    for line in as_text(explanation):
+        click.echo(line.translate(logs.CONTROL))
+
+
+def await_next(reader: survey.Reader, seen: survey.Survey, series: Iterable[survey.Series]) -> survey.Survey:
+    """Wait for the next sample where a counter was seen once, and say so; not for long."""
+    wanted, due_within = survey.awaited(series, seen)
+    if not wanted:
+        return seen
+    timeout = min(due_within, MOST_WAITING)
+    click.echo(f"a rate takes two samples: waiting for the next ones, {timeout:g} s at most", err=True)
+    return reader.await_next(seen, wanted, timeout)
+
+
+def _rules(config: Config) -> tuple[Rule, ...]:
+    """All rules of the configuration or the flags. Raises DocumentError where one is wrong."""
+    if not config.rules:
+        raise UsageError("no rules: name files or folders with --rules PATH, or under rules: in zkalert.yaml")
+    found = rulefile.load(config.rules, channels=config.channels, intervals=config.intervals)
+    if not found.is_usable:
+        raise DocumentError(found.findings)
+    return found.rules
+
+
+def _rule(name: str, rules: Iterable[Rule]) -> Rule:
+    known = {rule.name: rule for rule in rules}
+    if name not in known:
+        raise UsageError(_unknown(f'no rule "{name}"', name, known, "there are no rules"))
+    return known[name]
+
+
+def _no_host(host: str, seen: survey.Survey) -> str:
+    return _unknown(f'no host "{host}"', host, seen.hosts, "nobody publishes here")
+
+
+def _unknown(message: str, name: str, names: Iterable[str], none: str) -> str:
+    known = sorted(names)
+    if not known:
+        return f"{message}; {none}"
+    near = nearest(name, known)
+    more = f" and {len(known) - _SHOWN_NAMES} more" if len(known) > _SHOWN_NAMES else ""
+    hint = f"did you mean {near}?" if near else f"known: {', '.join(known[:_SHOWN_NAMES])}{more}"
+    return f"{message}; {hint}".translate(logs.CONTROL)
+
+
+def _chosen(
+    series: Iterable[survey.Series], seen: survey.Survey, host: str | None, instance: str | None
+) -> list[survey.Series]:
+    """The series that were asked for: those that fire first, then those on their way, then those that are true.
+
+    Raises ZkalertError where there are instances, and none matches the glob.
+    """
+    of_host = [one for one in series if host is None or _is_of_host(one, seen, host)]
+    chosen = [one for one in of_host if instance is None or one.instance is None or fnmatchcase(one.instance, instance)]
+    if of_host and not chosen and instance is not None:
+        there = {one.instance for one in of_host if one.instance is not None}
+        raise ZkalertError(_unknown(f'no instance matches "{instance}"', instance, there, ""))
+    return sorted(chosen, key=_rank)
+
+
+def _is_of_host(one: survey.Series, seen: survey.Survey, host: str) -> bool:
+    """Whether a series is of a host, or a number over many that it counts in."""
+    across = one.rule.across
+    if across is None or across.of is not Of.HOSTS:
+        return one.host == host
+    info = seen.hosts[host].info
+    group = None if across.by is None else info.labels.get(across.by, "")
+    return one.host == MEMBERS_HOST and one.instance == group and matches_host(one.rule, info)
+
+
+def _rank(one: survey.Series) -> int:
+    if one.alert is not None:
+        return 0 if one.alert.state.is_active else 1
+    return 2 if one.outcome is Outcome.TRUE else 3
+
+
+def _others(rule: Rule, seen: survey.Survey, host: str | None) -> tuple[tuple[str, str], ...]:
+    """The hosts that the rule does not look at, and why; only the one that was asked for, where one was."""
+    infos = (one.info for name, one in seen.hosts.items() if host in (None, name))
+    return tuple((info.name, why) for info in infos if (why := survey.why_not_host(rule, info)))
