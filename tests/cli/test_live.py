@@ -43,12 +43,17 @@ def alert(host: str = "web1", state: State = State.FIRING) -> Alert:
         state=state,
         episode="0123456789abcdef",
         metric=Metric("memory_usage", "percent"),
+        unit="percent",
         comparator=Comparator.GT,
         threshold=90.0,
         value=95.0,
         since=990.0,
         fired_at=990.0,
     )
+
+
+def made(**changes: Any) -> Alert:
+    return replace(alert("web1"), **changes)
 
 
 def host(name: str, percent: float = 42.0) -> HostStatus:
@@ -106,6 +111,62 @@ def test_names_are_shown_as_they_are_and_steer_nothing(name: str) -> None:
     drawn = screen.draw(replace(status(), hosts=(host(name),), alerts=(alert(name),)))
     assert not any(char in drawn for char in "\x1b\x07\x9b\u202e")
     assert name.translate(logs.CONTROL) in drawn
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        pytest.param({"state": State.CLEARING, "value": 85.0}, ("clearing", "85%", "> 90%"), id="clearing"),
+        pytest.param(
+            {"comparator": Comparator.BETWEEN, "threshold": (10.0, 20.0), "value": 15.0},
+            ("15%", "between 10% and 20%"),
+            id="range",
+        ),
+        pytest.param(
+            {"comparator": Comparator.NE, "threshold": "on", "value": "off", "unit": "text"},
+            ("off", '!= "on"'),
+            id="text",
+        ),
+        pytest.param(
+            {"comparator": Comparator.ABSENT, "threshold": None, "value": 1, "unit": "number"}, ("absent",), id="absent"
+        ),
+        pytest.param({"host": "-", "instance": None, "members": (12, 2)}, ("all hosts", "95%"), id="many hosts"),
+        pytest.param({"host": "-", "instance": "gru1"}, ("all hosts of gru1",), id="hosts with one label"),
+        pytest.param({"value": None, "is_quiet": True}, ("firing", "no data"), id="no data"),
+        pytest.param({"unit": "furlongs"}, ("95", "> 90"), id="a unit that only a newer zkalert knows"),
+    ],
+)
+def test_rows_of_alerts(changes: dict[str, Any], shown: tuple[str, ...]) -> None:
+    drawn = Screen().draw(replace(status(), alerts=(made(**changes),)))
+    for text in shown:
+        assert text in drawn
+
+
+def test_a_long_text_takes_no_more_than_its_cell() -> None:
+    long = made(comparator=Comparator.MATCHES, threshold="a" * 900, value="b\x1b" * 120, unit="text")
+    drawn = Screen().draw(replace(status(), alerts=(long,)))
+    assert "a" * 20 in drawn
+    assert "a" * 31 not in drawn
+    assert "\x1b" not in drawn
+
+
+def test_what_fires_comes_first_and_what_clears_after_it() -> None:
+    states = (State.PENDING, State.CLEARING, State.RESOLVED, State.FIRING)
+    drawn = Screen().draw(replace(status(), alerts=tuple(alert(f"h{state.value}", state) for state in states)))
+    places = [drawn.index(f"h{word}") for word in ("firing", "clearing", "pending", "resolved")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_kept"),
+    [(Phase.REPEATED, False), (Phase.ESCALATED, False), (Phase.RESOLVED, True), (Phase.CLOSED, True)],
+)
+def test_only_an_alert_that_has_ended_stays_for_a_while(phase: Phase, is_kept: bool) -> None:
+    screen = Screen()
+    ended = alert("gone1", State.RESOLVED if is_kept else State.FIRING)
+    screen.view.effect(Effect(alert=ended, phase=phase, reason=Reason.STILL, at=990.0), ())
+    screen.file.truncate(0)
+    assert ("gone1" in screen.draw(replace(status(), alerts=()))) is is_kept
 
 
 @pytest.mark.parametrize(("hosts", "alerts"), [(12, 12), (500, 3), (1, 500)])

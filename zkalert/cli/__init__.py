@@ -37,6 +37,11 @@ COMMANDS = {
     "sampler": Entry("zkalert.cli.sampler:sampler", "Publish this host's metrics to ZooKeeper."),
     "engine": Entry("zkalert.cli.engine:engine", "Evaluate rules and send alerts."),
     "validate": Entry("zkalert.cli.validate:validate", "Check rule files and the configuration."),
+    "test": Entry("zkalert.cli.test:test", "Run unit tests of rules."),
+    "backtest": Entry("zkalert.cli.backtest:backtest", "Play the recorded past to rules."),
+    "explain": Entry("zkalert.cli.explain:explain", "Say how a rule stands, and why nobody was told."),
+    "schema": Entry("zkalert.cli.schema:schema", "Print a JSON Schema, for editors."),
+    "metrics": Entry("zkalert.cli.metrics:metrics", "List all metrics, and their values on a host."),
     "history": Entry("zkalert.cli.history:history", "Show what this host's metrics were."),
     "notify": Entry("zkalert.cli.notify:notify", "Send a test message to a channel."),
 }
@@ -114,7 +119,11 @@ def run(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for ea
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"zkalert: error: {message}", err=True)
+    """Tell what went wrong; a name in it must not drive the terminal."""
+    from zkalert.cli.logs import CONTROL  # noqa: PLC0415 - most runs have nothing to tell
+
+    text = "\n".join(line.translate(CONTROL) for line in message.split("\n"))
+    click.echo(f"zkalert: error: {text}", err=True)
     return code
 
 

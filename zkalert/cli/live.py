@@ -16,7 +16,7 @@ from rich.text import Text
 
 from zkalert.cli import logs
 from zkalert.engine import HostStatus, Listener, Status, Told
-from zkalert.metrics import FAMILIES, Unit, field_of, format_duration, format_quantity
+from zkalert.metrics import FAMILIES, Unit, field_of, format_duration, format_quantity, format_value
 from zkalert.model import (
     Alert,
     Effect,
@@ -30,7 +30,7 @@ from zkalert.model import (
     Target,
     TargetKind,
 )
-from zkalert.render import render
+from zkalert.render import condition, has_value, render, unit_of, where, worst
 
 COLUMNS: tuple[tuple[str, Metric], ...] = (
     ("memory", Metric("memory_usage", "percent")),
@@ -43,7 +43,15 @@ COLUMNS: tuple[tuple[str, Metric], ...] = (
 )
 SHOWN = frozenset(metric.family for _, metric in COLUMNS)
 
-_STATE_STYLES = {State.FIRING: "bold red", State.PENDING: "yellow", State.RESOLVED: "green"}
+# In the order in which they are shown.
+_STATE_STYLES = {
+    State.FIRING: "bold red",
+    State.CLEARING: "red",
+    State.PENDING: "yellow",
+    State.RESOLVED: "green",
+    State.INACTIVE: "dim",
+}
+_ORDER = tuple(_STATE_STYLES)
 _SEVERITY_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _KIND_STYLES = {
     MessageKind.FAILURE: "bold red",
@@ -53,6 +61,7 @@ _KIND_STYLES = {
 }
 _FIXED_ROWS = 16  # of titles, heads, rules and the lines below
 _LEAST_ROWS = 3
+_MOST_VALUE = 30  # characters of a text, or of what it is held against
 _RECENT = 30.0  # seconds that a resolved alert stays in the table
 
 
@@ -86,7 +95,7 @@ class LiveView(Listener):
         self._status = status
 
     def effect(self, effect: Effect, targets: tuple[Target, ...]) -> None:
-        if effect.phase is not Phase.FIRING:
+        if effect.phase in (Phase.RESOLVED, Phase.CLOSED):
             with self._lock:
                 self._resolved[effect.alert.episode] = (effect.alert, effect.at)
         if not targets:
@@ -94,6 +103,7 @@ class LiveView(Listener):
         self._print_message(effect)
 
     def told(self, told: Told) -> None:
+        effect = told.effect
         took = format_duration(told.result.seconds)
         is_command = told.target.kind is TargetKind.RUN
         if told.result.state is SendState.DELIVERED:
@@ -107,7 +117,7 @@ class LiveView(Listener):
             again = f", again in {format_duration(told.retry_in)}" if told.retry_in is not None else ""
             detail = told.result.detail.translate(logs.CONTROL)
             line = Text(f"  -> {told.target.name}: {detail}{again}", style="red")
-        line.append(f"  ({told.effect.alert.rule} {told.effect.phase.value}, {told.effect.alert.id})", style="dim")
+        line.append(f"  ({effect.alert.rule} {effect.name or effect.phase.value}, {effect.alert.id})", style="dim")
         self._console.print(line)
 
     def _print_message(self, effect: Effect) -> None:
@@ -163,7 +173,9 @@ class LiveView(Listener):
         table = _table("alerts")
         for column in ("state", "severity", "rule", "where", "value", "threshold", "for", "id"):
             table.add_column(column, justify="right" if column in ("value", "threshold", "for") else "left")
-        alerts.sort(key=lambda alert: (_order(alert), -alert.severity.rank, alert.since, alert.rule, alert.host))
+        alerts.sort(
+            key=lambda alert: (_ORDER.index(alert.state), -alert.severity.rank, alert.since, alert.rule, alert.host)
+        )
         for alert in alerts[:rows]:
             table.add_row(*_alert_row(alert, status.now))
         if not alerts:
@@ -240,22 +252,28 @@ def _number(values: Mapping[str, Any], field: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _order(alert: Alert) -> int:
-    return (State.FIRING, State.PENDING, State.RESOLVED).index(alert.state)
-
-
 def _alert_row(alert: Alert, now: float) -> Iterable[Text]:
-    unit = field_of(alert.metric).judged_unit
-    value = "-" if alert.value is None else format_quantity(alert.value, unit)
     since = alert.resolved_at if alert.state is State.RESOLVED else alert.since
-    where = alert.host if alert.instance is None else f"{alert.host} {alert.instance}"
+    severity = worst(alert) if alert.state is State.RESOLVED else alert.severity
     return (
-        Text(alert.state.value, style=_STATE_STYLES.get(alert.state, "")),
-        Text(alert.severity.value, style=_SEVERITY_STYLES[alert.severity]),
+        Text(alert.state.value, style=_STATE_STYLES[alert.state]),
+        Text(severity.value, style=_SEVERITY_STYLES[severity]),
         Text(alert.rule),
-        _plain(where),
-        Text(value),
-        Text(f"{alert.comparator.value} {format_quantity(alert.threshold, unit)}"),
+        _plain(where(alert, between=" ")),
+        _value_cell(alert),
+        _short(condition(alert)),
         Text(format_duration(max(0.0, round(now - (since or now))))),
         Text(alert.id, style="dim"),
     )
+
+
+def _value_cell(alert: Alert) -> Text:
+    if alert.value is None:
+        return Text("no data" if alert.is_quiet else "-")
+    return _short(format_value(alert.value, unit_of(alert)) if has_value(alert) else "")
+
+
+def _short(text: str) -> Text:
+    short = _plain(text)
+    short.truncate(_MOST_VALUE, overflow="ellipsis")
+    return short

@@ -27,7 +27,7 @@ def engine_settings(config: Config, zookeeper: ZookeeperSettings, rules: tuple[P
 
     Raises DocumentError with every finding, UsageError for a path that does not exist.
     """
-    rule_set = rulefile.load(rules, channels=config.channels)
+    rule_set = rulefile.load(rules, channels=config.channels, intervals=config.intervals)
     if not rule_set.is_usable:
         raise DocumentError(rule_set.findings)
     return EngineSettings(
