@@ -3,9 +3,10 @@
 
 BIN := .venv/bin
 ARGS ?=
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs fuzz clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -27,7 +28,14 @@ check: .venv/.dev ## Lint, formatting, types, layers
 
 bench: .venv/.dev ## Measure: how long an alert takes, how much a host and a rule cost
 	@.ci/setup zookeeper
+	@.ci/setup bench
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+docs: .venv/.dev ## Write the pages in docs/ that are made: rules, cookbook, alerts
+	@$(BIN)/python -m tests.docs
+
+fuzz: .venv/.dev ## Feed every loader with broken files for FUZZ_SECONDS (ARGS="rules" picks one)
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 clean: ## Remove .venv, caches and what was built
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,14 +8,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import commands, events, latency
+from tests.benchmarks import backtest, commands, events, latency, rules
 from zkalert.localzk import LocalServer
 
 BENCHMARKS = {
     "latency": latency.run,
     "events": events.run,
+    "rules": rules.run,
     "validate": commands.validate,
     "start": commands.start,
+    "backtest": backtest.run,
     "sampler": commands.sampler,
 }
 
