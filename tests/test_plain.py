@@ -118,3 +118,10 @@ def test_items_are_known_by_their_lines_without_nodes() -> None:
     read = plain.read(text)
     assert read is not None
     assert read.lines == {"rules": [3, 5, 7, 8], "other": [9, 10]}
+
+
+@pytest.mark.parametrize("text", ["- [a]\n- [b]\n", "a: {b: [c]}", "a: b"])
+def test_lines_are_kept_of_no_other_lists(text: str) -> None:
+    read = plain.read(text)
+    assert read is not None
+    assert read.lines == {}

@@ -20,6 +20,7 @@ from zkalert.metrics import format_duration
 
 _PHASES = ("firing", "escalated", "repeated", "resolved", "closed")
 _MOST_LISTED = 20
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, which a calendar has
 _WIDTH = 110
 _NUMBERS = frozenset(
     (
@@ -239,6 +240,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _time(at: float) -> str:
+    """A moment in UTC; the bare number where no calendar has it."""
+    if not _FIRST <= at <= _LAST:
+        return f"{at:.0f}"
     return datetime.fromtimestamp(at, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -28,6 +28,8 @@ _MAX_LINE = 2000
 Path: TypeAlias = Sequence[str | int]
 """Keys and indexes from the top of a document, as JSON Schema counts them."""
 
+_MAX_WORDS = 2000
+_NOT_IN_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 # All but "\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff", which takes four milliseconds to compile.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -38,6 +40,12 @@ _LEFT_OUT = re.compile(r"""\b(hosts|instances):\s*(?:\[[^!]*)?(!)([^\s,\]}"']+)"
 # What a node's tag is after composition; one that was written in the text is a str.
 _Tag = Enum("_Tag", ["TEXT", "NUMERAL", "LITERAL", "SEQUENCE", "MAPPING"])
 _TEXT, _NUMERAL, _LITERAL, _SEQUENCE, _MAPPING = _Tag
+
+
+def _one_line(words: str) -> str:
+    """What a finding says may quote the text, which may hold anything."""
+    line = _NOT_IN_LINE.sub(" ", words) if not words.isprintable() else words
+    return line if len(line) <= _MAX_WORDS else line[: _MAX_WORDS - 1] + "…"
 
 
 class Document:
@@ -122,9 +130,9 @@ class Document:
             line=line + 1,
             column=column + 1,
             code=code,
-            message=message,
-            expected=expected,
-            hint=hint,
+            message=_one_line(message),
+            expected=_one_line(expected),
+            hint=_one_line(hint),
             text=self._source(line),
             level=level,
         )
