@@ -12,7 +12,6 @@ from pathlib import Path
 
 from zkalert import documents
 from zkalert.config.meaning import Settings
-from zkalert.config.stamp import Stamp
 from zkalert.config.values import NO_FLAGS, Channel, Config, Flags, HistorySettings
 from zkalert.model import DocumentError, Finding, Level, UsageError, ZookeeperSettings
 
@@ -30,7 +29,7 @@ def load(flags: Flags = NO_FLAGS, environ: Mapping[str, str] | None = None) -> C
     environ = os.environ if environ is None else environ
     path = find(flags, environ)
     text = b"" if path is None else read_file(path)
-    config, findings = read(text, path, flags, environ, uses_stamp=path is not None)
+    config, findings = read(text, path, flags, environ)
     if config is None:
         raise DocumentError(tuple(finding for finding in findings if finding.level is Level.ERROR))
     return config
@@ -81,22 +80,20 @@ def read_file(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def read(  # noqa: PLR0913 - what a text means depends on all that surrounds it
+def read(
     text: str | bytes,
     path: Path | None,
     flags: Flags = NO_FLAGS,
     environ: Mapping[str, str] | None = None,
     *,
-    uses_stamp: bool = False,
     name: str = "",
     check_url: Callable[[str], str] | None = None,
 ) -> tuple[Config | None, tuple[Finding, ...]]:
     """The configuration in a text that came from `path` (None: from nowhere), and all findings, sorted.
 
-    None where a finding is an error. `uses_stamp` leaves the schema out where this very text has passed it before:
-    a sampler would pay ten megabytes for it. `name` is what people read in place of the path. `check_url` says why
-    a URL is refused, in words without its secrets, or gives an empty text (None: URLs are not looked into). Raises
-    UsageError where a flag or variable cannot work.
+    None where a finding is an error. `name` is what people read in place of the path. `check_url` says why a URL is
+    refused, in words without its secrets, or gives an empty text (None: URLs are not looked into). Raises UsageError
+    where a flag or variable cannot work.
     """
     environ = os.environ if environ is None else environ
     document, findings = documents.parse(text, name or str(path), "config")
@@ -106,13 +103,9 @@ def read(  # noqa: PLR0913 - what a text means depends on all that surrounds it
     if is_empty:
         document.data = {}
     settings = Settings(document, path, flags, environ, check_url)
-    stamp = Stamp(settings.state_dir, text) if uses_stamp else None
-    if not is_empty and (stamp is None or not stamp.is_valid()):
-        findings = documents.check(document)
-        if findings:
-            return None, findings
-        if stamp is not None:
-            stamp.write()
+    findings = () if is_empty else documents.check(document)
+    if findings:
+        return None, findings
     config = settings.config()
     findings = settings.findings()
     return (None if any(finding.level is Level.ERROR for finding in findings) else config), findings
