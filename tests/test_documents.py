@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from zkalert import documents
+from zkalert.documents import masking
 from zkalert.metrics import FAMILIES
 from zkalert.model import Metric
 
@@ -321,3 +322,25 @@ def test_editors_are_offered_every_metric_and_family_there_is() -> None:
 
 def documents_schema(kind: str) -> Any:
     return json.loads(documents.schema_bytes(kind))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "json://user:pa}SECRET@host",
+        '"json://user:pa]SECRET and SECRET@host"',
+        "'json ://user:SECRET@host'",
+        "json:/user:SECRET@host",
+        "mailto:user:SECRET@example.org",
+        "[json://user:p]SECRET@host",
+    ],
+)
+def test_a_password_is_covered_however_its_url_is_written(written: str) -> None:
+    covered = masking.urls(f"    action: {written}")
+    assert "SECRET" not in covered
+    assert len(covered) == len(f"    action: {written}")
+
+
+def test_what_is_no_url_is_shown() -> None:
+    for text in ("mailto:ops@example.org", "at: foo@bar", "metric: znode:/brokers/ids#children"):
+        assert masking.urls(text) == text

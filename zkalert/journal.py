@@ -36,6 +36,7 @@ _SCHEMA = (
 _MOST_DELETED = 1000  # rows a tick, so that no tick takes long
 _SPARE_PAGES = 64
 _MOST_VACUUMED = 256
+_MOST_OF_SAMPLE = 2**17  # characters that are read of one; no good one has as many
 _PAGE = 500  # rows that a reader fetches at once
 
 
@@ -185,7 +186,11 @@ class HistoryReader:
     def span(self) -> tuple[float, float] | None:
         """The times (epoch seconds) of the oldest and the newest sample; None where there is none."""
         first, last = self._execute("SELECT (SELECT min(at) FROM samples), (SELECT max(at) FROM samples)", ())[0]
-        return None if first is None else (first, last)
+        if first is None:
+            return None
+        if not (isinstance(first, float) and isinstance(last, float)):  # a column takes any type
+            raise HistoryError(f"{self._path} cannot be read: the time of a sample is no number")
+        return first, last
 
     def _pages(
         self, families: Sequence[str], since: float | None, until: float | None, after_id: int
@@ -199,8 +204,9 @@ class HistoryReader:
         where, parameters = _where(families, since, until)
         while True:
             page = self._execute(
-                f"SELECT id, host, family, sample FROM samples WHERE id > ?{where} ORDER BY id LIMIT ?",  # noqa: S608
-                (after_id, *parameters, _PAGE),
+                f"SELECT id, host, family, substr(sample, 1, ?) FROM samples WHERE id > ?{where} "  # noqa: S608
+                "ORDER BY id LIMIT ?",
+                (_MOST_OF_SAMPLE, after_id, *parameters, _PAGE),
             )
             yield page
             if len(page) < _PAGE:
@@ -264,6 +270,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         raise HistoryError(f"{path} cannot be opened: {error}") from error
     try:
         version = _check_version(db, path)
+        kind = db.execute("SELECT type FROM sqlite_master WHERE name = 'samples'").fetchone() if version else None
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
@@ -272,6 +279,9 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     if not version:
         db.close()
         raise HistoryError(f"no history yet: {path} is empty; `zkalert sampler` fills it")
+    if kind != ("table",):  # a view could go on for ever
+        db.close()
+        raise HistoryError(f"{path} is no history: it has no table of samples")
     return db
 
 

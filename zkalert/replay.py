@@ -95,10 +95,11 @@ class Replay:
     def host(self, info: HostInfo, at: float) -> None:
         """A host comes, or has other labels now."""
         self.advance(at)
+        if info.name in self._hosts:  # whoever is new has none
+            for (name, _), lane in self._lanes.items():
+                if name == info.name:
+                    lane.readers = None
         self._hosts[info.name] = info
-        for (name, _), lane in self._lanes.items():
-            if name == info.name:
-                lane.readers = None
         for watcher in self._book.watchers.values():
             if watcher.follows(info):
                 watcher.attach(info)

@@ -24,6 +24,7 @@ MOST_AHEAD = 400 * 86400.0
 MOST_TOLD = 5
 
 _MOST = 2**63
+_LAST_MOMENT = 253_402_300_799.0  # the end of the year 9999
 _INSTANCES = ',"instances":'
 _ERRORS = ',"errors":'
 _DECODER = json.JSONDecoder()
@@ -103,6 +104,9 @@ class Source:
     def past(self, place: int, host: str, sample: Sample) -> Past | None:
         """A good sample in its place in time; None where it has none."""
         at = sample.at
+        if at > _LAST_MOMENT:
+            self.damage(place, "its time is none that a calendar has")
+            return None
         if not self.last <= at <= self.last + MOST_AHEAD:
             if self.first is None:
                 self.first = at
@@ -125,6 +129,9 @@ def from_rows(rows: Iterable[tuple[int, str, str, str]], choice: Choice, source:
     Rows are of wanted families and times already.
     """
     for row_id, host, family, text in rows:
+        if type(host) is not str or not host or type(text) is not str:  # a column takes any type
+            source.damage(row_id, "host or sample is no text")
+            continue
         if not choice.takes_host(host):
             source.unwanted += 1
             continue

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 import click
 
 from zkalert import rulefile, survey
-from zkalert.cli import common, logs
-from zkalert.config import Config, zookeeper_of
+from zkalert.cli import common, local, logs
+from zkalert.config import Config
 from zkalert.evaluate import families_of, matches_host
 from zkalert.journal import FILE_NAME
 from zkalert.metrics import HOST_FAMILY, nearest
@@ -49,7 +49,7 @@ def explain(
     wrong usage, or no such rule.
     """
     config = options.load()
-    settings = zookeeper_of(config)
+    settings = local.zookeeper_of(config)
     rules = _rules(config)
     rule = _rule(rule_name, rules)
     with survey.connected(settings) as reader:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TextIO
 
 from zkalert import config, documents, survey
-from zkalert.cli import findings, logs
+from zkalert.cli import findings, local, logs
 from zkalert.cli.explain import await_next
 from zkalert.evaluate import families_of, matches_host
 from zkalert.metrics import HOST_FAMILY, nearest
@@ -66,7 +66,7 @@ class LiveCheck:
         `settings` None: the configuration was not read with the rules, or is wrong. Raises UsageError where no
         ZooKeeper is configured, DocumentError where the configuration is wrong.
         """
-        zookeeper = config.zookeeper_of(config.load(self._flags) if settings is None else settings)
+        zookeeper = local.zookeeper_of(config.load(self._flags) if settings is None else settings)
         self._root = zookeeper.root
         rules = [rule for file in self._files for rule in file.rules]
         try:

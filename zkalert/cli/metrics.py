@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from zkalert import clock, zk
-from zkalert.cli import common, logs
-from zkalert.config import zookeeper_of
+from zkalert.cli import common, local, logs
 from zkalert.metrics import FAMILIES, HOST_FAMILY, Family, Field, format_duration, format_quantity, nearest
 from zkalert.model import Problem, Sample, Value, ZkalertError, ZookeeperSettings
 from zkalert.tree import Tree, decode_sample, unescape
@@ -54,7 +53,7 @@ def metrics(options: common.Options, host: str | None, format_: str) -> None:
     A rule names FAMILY.FIELD, or a family alone for its main field. A counter is judged by its rate. Without --host
     no ZooKeeper is needed.
     """
-    found = None if host is None else _read(zookeeper_of(options.load()), host)
+    found = None if host is None else _read(local.zookeeper_of(options.load()), host)
     if format_ == "json":
         click.echo(json.dumps(_document(found), indent=2))
         return

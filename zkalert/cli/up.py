@@ -12,11 +12,11 @@ from dataclasses import replace
 import click
 
 from zkalert import agent, clock
-from zkalert.cli import common, serving
+from zkalert.cli import common, local, serving
 from zkalert.config import Config
 from zkalert.documents import shipped
 from zkalert.engine import Engine, EngineSettings, Listener
-from zkalert.localzk import LocalServer, find_zookeeper, local_password
+from zkalert.localzk import LocalServer, find_zookeeper
 from zkalert.model import ServerUnavailable, ZkalertError, ZookeeperSettings
 
 log = logging.getLogger("zkalert.up")
@@ -112,9 +112,9 @@ def _log_above(handler: logging.Handler) -> None:
 def _local_server(config: Config) -> Iterator[ZookeeperSettings]:
     """A server of our own for as long as it is needed, with its data below the state directory."""
     find_zookeeper(os.environ)  # say at once what is missing
-    folder = config.state_dir / "zookeeper"
+    folder = local.folder(config.state_dir)
     try:
-        password = local_password(config.state_dir)
+        zookeeper = local.settings("", config.state_dir)
         server = LocalServer(folder)
         server.start()
     except OSError as error:
@@ -127,7 +127,7 @@ def _local_server(config: Config) -> Iterator[ZookeeperSettings]:
     keeper = threading.Thread(target=_keep, args=(server, stop), name="zkalert-zookeeper", daemon=True)
     keeper.start()
     try:
-        yield ZookeeperSettings(hosts=server.hosts, digest=f"zkalert:{password}", session_timeout=4.0)
+        yield replace(zookeeper, hosts=server.hosts)
     finally:
         stop.set()
         keeper.join(1.0)

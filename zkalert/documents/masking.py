@@ -15,7 +15,14 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from zkalert.documents.shipped import schema
 
-_URL = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'\]}]+""")
+# To the quote that it stands in, else to the next space: a password may hold brackets. What has no `//` but ends in
+# `@` is a URL in which something was left out.
+_URL = re.compile(
+    r"""(?<=")([A-Za-z][A-Za-z0-9+.-]*\s*://)[^"]+"""
+    r"""|(?<=')([A-Za-z][A-Za-z0-9+.-]*\s*://)[^']+"""
+    r"""|([A-Za-z][A-Za-z0-9+.-]*\s*://)\S+"""
+    r"""|([A-Za-z][A-Za-z0-9+.-]*:)[^\s"']*[:/][^\s"']*@"""
+)
 _PLAIN_NAME = re.compile(r"[\w<. -]{1,40}")
 _REFERENCE = re.compile(r"\$\{\w+\}|file:.*")  # says where a secret is, and not what it is
 _COVER = "*"
@@ -23,7 +30,12 @@ _COVER = "*"
 
 def urls(text: str) -> str:
     """The text with URLs covered behind their scheme, as long as before."""
-    return _URL.sub(lambda match: match[1] + _COVER * (len(match[0]) - len(match[1])), text)
+    return _URL.sub(_covered, text)
+
+
+def _covered(match: re.Match[str]) -> str:
+    shown = match[match.lastindex or 0]
+    return shown + _COVER * (len(match[0]) - len(shown))
 
 
 def name(key: str) -> str:

@@ -7,6 +7,13 @@ longer than the process that started it, and its address. Nothing here knows wha
 from zkalert.localzk.ensemble import LocalEnsemble
 from zkalert.localzk.install import Installation, find_zookeeper
 from zkalert.localzk.password import local_password
-from zkalert.localzk.server import LocalServer
+from zkalert.localzk.server import LocalServer, running_hosts
 
-__all__ = ["Installation", "LocalEnsemble", "LocalServer", "find_zookeeper", "local_password"]
+__all__ = [
+    "Installation",
+    "LocalEnsemble",
+    "LocalServer",
+    "find_zookeeper",
+    "local_password",
+    "running_hosts",
+]

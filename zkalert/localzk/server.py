@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -268,6 +269,17 @@ class LocalServer:
         if self._folder_lock is not None:
             os.close(self._folder_lock)
             self._folder_lock = None
+
+
+def running_hosts(data_dir: Path) -> str:
+    """`127.0.0.1:PORT` of the server that another process runs in `data_dir`; empty where none does."""
+    with contextlib.suppress(OSError):
+        with (data_dir / "lock").open("rb") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return ""  # nobody holds it, and whoever has that port now is a stranger
+        port = re.search(r"^clientPort=(\d+)$", (data_dir / "zoo.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+        return f"{LOOPBACK}:{port[1]}" if port else ""
+    return ""
 
 
 def make_folder(path: Path) -> None:

@@ -157,7 +157,7 @@ class Meaning:
 
     def _interval(self, path: Path, raw: Mapping[str, Any]) -> float | None:
         interval = self._span(path, raw, "interval")
-        if interval is not None and interval < MIN_INTERVAL:
+        if interval is not None and parse_duration(raw["interval"]) < MIN_INTERVAL:
             expected = f"at least {span(MIN_INTERVAL)}"
             self._add(
                 (*path, "interval"), "wrong-duration", f"interval: found {show(raw['interval'])}", expected=expected

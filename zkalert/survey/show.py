@@ -163,7 +163,7 @@ def _number_rows(series: Series, at: float) -> Iterator[tuple[str, str]]:
         yield name, f"{step}{_number(series, one, at)}"
     if series.members is not None:
         members, silent = series.members
-        yield "members", f"{members} series" + (f", nothing from {silent} hosts" if silent else "")
+        yield "members", f"{members} series" + (f", nothing from {silent} host{'s' * (silent > 1)}" if silent else "")
     for index in series.overrides:
         yield "override", _override(index, series.rule.overrides[index])
 
