@@ -138,7 +138,10 @@ def _text(report: Report, path: Path, written: Any, comparator: Comparator) -> s
     if problem is None:
         return written
     report.add(
-        path, "wrong-pattern", f"{path[-1]}: {problem}", expected="a regular expression of at most 512 characters"
+        path,
+        "wrong-pattern",
+        f"{path[-1]}: {problem}",
+        expected="a regular expression of at most 512 characters, in which no two repeats can take the same text",
     )
     return None
 

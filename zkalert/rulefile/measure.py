@@ -183,7 +183,7 @@ def _quotient(keys: Keys, own: Measure, window: Window | None) -> Measure | None
 
 
 def _other(keys: Keys, own: Measure, written: str | dict[str, Any]) -> Term | None:
-    """The term below the line. What it does not say is as it is above the line."""
+    """The term below the line: with the metric and the window of the one above it, where it names none of its own."""
     inner = {"metric": written} if isinstance(written, str) else written
     path = keys.at("relative_to") if isinstance(written, str) else keys.at("relative_to", "metric")
     metric = own.term.metric
