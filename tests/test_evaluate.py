@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import pytest
 
 from tests.rulekit import COVER, Looker, condition, moment, rule, seen, term
-from zkalert.evaluate import MOST_SECONDS, covers, families_of, instance_kind, matches_host, variant
+from zkalert.evaluate import MOST_SECONDS, covers, families_of, instance_kind, look_of, matches_host, variant
 from zkalert.evaluate.terms import Track
 from zkalert.model import (
     Across,
@@ -52,6 +54,17 @@ def test_a_text_is_judged_as_a_text_and_a_number_in_its_place_says_nothing() -> 
     assert looker.outcome("host", kernel="Linux 5.10") is TRUE
     assert looker.outcome("host", kernel="Linux 6.1") is FALSE
     assert looker.outcome("host", kernel=5) is None
+
+
+def test_a_ladder_of_equal_values_crosses_with_any_of_its_steps() -> None:
+    steps = (Step(threshold=1.0), Step(severity=Severity.CRITICAL, threshold=2.0))
+    looker = Looker(rule(condition("process_number.zombie", "==", None), steps=steps))
+    said = [looker.verdict("process_number", zombie=value) for value in (2, 1, 3)]
+    assert [one and (one.outcome, one.marks) for one in said] == [
+        (TRUE, (FALSE, TRUE)),
+        (TRUE, (TRUE, FALSE)),
+        (FALSE, (FALSE, FALSE)),
+    ]
 
 
 def test_every_step_of_a_ladder_is_judged_and_the_lowest_is_the_outcome() -> None:
@@ -240,6 +253,39 @@ def test_a_window_says_nothing_before_half_of_it_was_observed() -> None:
     assert values[:2] == [None, None]
     assert values[2] is not None
     assert values[2].value == 85, "two samples have spoken, for five seconds each"
+
+
+HUGE = 1.7e308
+
+
+@pytest.mark.parametrize("stat", [one for one in Stat if one not in (Stat.TIME_TO, Stat.PERCENTILE)])
+@pytest.mark.parametrize("metric", ["memory_usage.used", "swap_usage.in"])
+def test_no_number_is_beyond_what_can_be_written(metric: str, stat: Stat) -> None:
+    look = look_of(one := rule(condition(term(metric, 10.0, stat), "!=", 1.0)), lambda _: one).look
+    family, _, field = metric.partition(".")
+    for mono in range(0, 60, 5):
+        values: dict[str, Any] = {field: HUGE if mono % 10 else -HUGE}
+        for _, verdict in look(seen(family, mono, **values)):
+            assert isinstance(verdict.value, (int, float))
+            assert math.isfinite(verdict.value)
+
+
+def test_a_quotient_and_a_rate_beyond_all_numbers_are_the_greatest_one() -> None:
+    quotient = rule(condition("memory_usage.used", relative_to=term("memory_usage.free")))
+    assert Looker(quotient).verdict("memory_usage", used=-HUGE, free=1e-9) == (
+        FALSE,
+        -sys.float_info.max,
+        COVER,
+        (),
+        0,
+        (),
+        None,
+    )
+    rate = Looker(rule(condition("swap_usage.in")))
+    rate.at("swap_usage", 0, **{"in": 0})
+    verdict = rate.verdict("swap_usage", 1e-3, **{"in": HUGE})
+    assert verdict is not None
+    assert verdict.value == sys.float_info.max
 
 
 def test_the_time_that_a_line_needs_is_bounded() -> None:

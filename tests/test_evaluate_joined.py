@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.rulekit import COVER, Looker, condition, rule, seen, term
-from zkalert.evaluate import look_of
-from zkalert.evaluate.looks import AcrossLook, PlainLook
+from zkalert.evaluate import AcrossLook, PlainLook, look_of
+from zkalert.evaluate import across as across_module
 from zkalert.model import (
     Across,
     Comparator,
@@ -170,6 +171,26 @@ def test_conditions_are_joined_by_instance_and_a_whole_value_goes_with_each() ->
     assert {name: verdict.outcome for name, verdict in again} == {"/": FALSE, "/data": FALSE}
 
 
+def test_one_condition_that_decides_speaks_for_as_long_as_it_does() -> None:
+    for join, memory, load in ((Join.ANY, 95, 1), (Join.ALL, 50, 9)):
+        looker = Looker(rule(HIGH, BUSY, join=join))
+        looker.at("load_average", 100, cover=10, **{"1m": load})
+        verdict = looker.verdict("memory_usage", 100, cover=60, percent=memory)
+        assert verdict is not None
+        assert verdict.cover == 60, "what the other says makes no difference"
+
+
+def test_a_sample_that_is_seen_twice_changes_nothing() -> None:
+    rate = condition("swap_usage.in", threshold=100.0)
+    look = Looker(rule(rate, rate)).look
+    for mono, count in ((0, 0), (5, 1000)):
+        values: dict[str, Any] = {"in": count}
+        sample = seen("swap_usage", mono, **values)
+        said = look(sample)
+    assert [verdict.value for _, verdict in said] == [200.0]
+    assert look(sample) == said
+
+
 def test_a_joined_verdict_speaks_no_longer_than_its_first_sample_that_ends() -> None:
     looker = Looker(rule(HIGH, BUSY))
     looker.at("memory_usage", 90, percent=95, cover=30)
@@ -271,7 +292,7 @@ def test_a_label_makes_one_number_for_each_of_its_values() -> None:
         fleet.attach(host, **labels)
     said = [fleet.see(host, 100, percent) for host, percent in (("h0", 95), ("h1", 50), ("h2", 60), ("h3", 70))]
     assert [one and (one[0], one[1].value, one[1].members) for one in said] == [
-        ("a", 95, (1, 1)),
+        None,  # of h1 nothing is known yet
         ("a", 95, (2, 0)),
         ("b", 60, (1, 0)),
         ("", 70, (1, 0)),
@@ -292,6 +313,83 @@ def test_a_member_counts_as_long_as_its_sample_speaks_and_not_once_it_is_forgott
     fleet.look.forget("h1")
     said.append(fleet.see("h2", 117, 50))
     assert [one and (one[1].value, one[1].members) for one in said] == [(99, (3, 0)), (98, (2, 1)), (50, (1, 1))]
+
+
+def test_the_first_of_many_are_no_number_until_the_others_had_the_time_to_speak() -> None:
+    fleet = Fleet(Across(of=Of.HOSTS, stat=Total.SUM), condition(comparator="<", threshold=100.0))
+    for host in ("h0", "h1", "h2"):
+        fleet.attach(host)
+    assert [fleet.see(host, 100, 50) for host in ("h0", "h1")] == [None, None]
+    said = fleet.see("h2", 101, 50)
+    assert said is not None
+    assert (said[1].value, said[1].outcome) == (150.0, FALSE)
+    # All fall silent, and come back one by one; h2 does not.
+    assert [fleet.see("h0", 200, 50), fleet.see("h1", 204, 50), fleet.see("h0", 214, 50)] == [None, None, None]
+    said = fleet.see("h1", 215, 50)
+    assert said is not None
+    assert (said[1].value, said[1].members) == (100.0, (2, 1))
+
+
+def test_a_number_that_is_known_waits_for_nobody_who_joins() -> None:
+    fleet = Fleet(Across(of=Of.HOSTS, stat=Total.COUNT))
+    fleet.attach("h0")
+    assert fleet.see("h0", 100, 50) is not None
+    fleet.attach("h1")
+    said = fleet.see("h0", 105, 50)
+    assert said is not None
+    assert said[1].members == (1, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_hosts_that_come_go_and_move_make_the_number_of_those_that_speak(seed: int) -> None:
+    """Against a plain sum over what each host said last."""
+    random = Random(seed)
+    fleet = Fleet(Across(of=Of.HOSTS, stat=Total.SUM, by="dc"))
+    groups: dict[str, str] = {}
+    last: dict[str, tuple[float, float]] = {}
+    checked = 0
+    for mono in range(100, 1500):
+        host = f"h{random.randrange(40)}"
+        if random.random() < 0.1 and host in groups:
+            fleet.look.forget(host)
+            del groups[host]
+            last.pop(host, None)
+        elif random.random() < 0.2 or host not in groups:
+            groups[host] = random.choice("ab")
+            fleet.attach(host, dc=groups[host])
+        else:
+            value, cover = random.randrange(100), random.choice([5.0, 50.0, 500.0])
+            last[host] = (float(value), mono + cover)
+            said = fleet.see(host, mono, value, cover)
+            speaking = [
+                value for name, (value, until) in last.items() if groups[name] == groups[host] and until >= mono
+            ]
+            hosts = sum(group == groups[host] for group in groups.values())
+            if said is not None:
+                checked += 1
+                assert (said[0], said[1].value) == (groups[host], sum(speaking))
+                assert said[1].members == (len(speaking), hosts - len(speaking))
+    assert checked > 500
+
+
+def test_the_cost_of_a_sample_hardly_grows_with_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[tuple[Any, Any]] = []
+    join = across_module._join
+
+    def counted(a: Any, b: Any) -> Any:
+        joined.append((a, b))
+        return join(a, b)
+
+    monkeypatch.setattr(across_module, "_join", counted)
+    fleet = Fleet(Across(of=Of.HOSTS, stat=Total.SUM))
+    for number in range(1000):
+        fleet.attach(f"h{number}")
+    for number in range(1000):
+        fleet.see(f"h{number}", 100, 50)
+    joined.clear()
+    said = fleet.see("h500", 105, 60)
+    assert said is not None
+    assert (said[1].value, len(joined)) == (50_010.0, 10)
 
 
 def test_no_members_give_no_verdict() -> None:

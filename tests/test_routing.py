@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -144,6 +145,11 @@ def cpu(
 )
 def test_who_hears_of_an_effect(effect: Effect, expected: tuple[Target, ...]) -> None:
     assert effect_targets(ladder(), effect, LADDER_CHANNELS) == (expected, ())
+
+
+def test_who_was_told_under_another_severity_hears_of_the_end_from_the_only_step() -> None:
+    rule = replace(ladder(), steps=(Step(severity=CRITICAL, actions=(Notify(channel="pager"),)),))
+    assert effect_targets(rule, cpu(Phase.RESOLVED, told=(WARNING,)), LADDER_CHANNELS) == (PAGER, ())
 
 
 def test_the_default_channels_hear_of_an_end_first() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.rulekit import OFFSET, Book, condition, moment, rule, seen, term
+from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
     MEMBERS_HOST,
     Across,
@@ -18,6 +19,7 @@ from zkalert.model import (
     State,
     Total,
 )
+from zkalert.rulebook import alive_sample
 
 INACTIVE, PENDING, FIRING, CLEARING, RESOLVED = State
 ALERT = NoData(after=30.0, then=Quiet.ALERT)
@@ -57,6 +59,17 @@ def test_a_sample_of_another_family_says_nothing_of_an_instance() -> None:
     assert book.state(instance="/usb") is FIRING
 
 
+def test_an_instance_of_joined_conditions_goes_though_one_of_them_is_absent() -> None:
+    book = Book(rule(condition("disk_usage.total", "absent", None), condition("disk_usage")))
+    book.see("disk_usage", 0, instances=mounts("/usb") | {"/": {"total": 5.0, "percent": 5.0}})
+    book.see("disk_usage", 5, instances={"/usb": {"total": 5.0, "percent": 5.0}})
+    book.see("disk_usage", 10, instances=mounts("/usb"))
+    assert book.state(instance="/usb") is FIRING
+    for mono in range(15, 90, 5):
+        book.see("disk_usage", mono, instances={})
+    assert book.told[-1].reason is Reason.GONE
+
+
 def test_an_absent_instance_does_not_go() -> None:
     book = Book(rule(condition("disk_usage", "absent", None), instances=("/backup",)))
     for mono in range(0, 300, 10):
@@ -86,6 +99,53 @@ def test_a_field_that_is_missing_is_silence_though_samples_come() -> None:
     for mono in range(5, 60, 5):
         book.see("memory_usage", mono, total=5)
     assert [told.reason for told in book.told] == [Reason.NO_DATA]
+
+
+def test_data_that_is_back_ends_the_silence_though_a_window_fills_anew() -> None:
+    book = Book(rule(condition(term("memory_usage", 600.0)), no_data=ALERT))
+    book.book.expect("web1", moment(0))
+    book.see("memory_usage", 100, percent=99)
+    assert [(told.reason, told.at - OFFSET) for told in book.told] == [(Reason.NO_DATA, 30), (Reason.DATA_BACK, 100)]
+    assert book.state() is INACTIVE
+
+
+def test_the_life_of_a_host_is_never_silent() -> None:
+    for then in (Quiet.ALERT, Quiet.RESOLVE):
+        book = Book(rule(condition("host.alive", "==", 0.0), no_data=NoData(after=30.0, then=then)))
+        book.book.expect("web1", moment(0))
+        book.book.judge(alive_sample(None, "web1", moment(10), is_alive=False), [book.book.watchers["r"]], moment(10))
+        book.wait(1000)
+        assert [told.reason for told in book.told] == [Reason.CROSSED]
+
+
+def test_what_a_dead_host_said_of_its_kernel_is_silent_in_time() -> None:
+    book = Book(rule(condition("host.kernel", "==", "Linux 6"), no_data=NoData(then=Quiet.ALERT)))
+    said = alive_sample(seen(HOST_FAMILY, 0, kernel="Linux 5"), "web1", moment(0), is_alive=True)
+    book.book.judge(said, [book.book.watchers["r"]], moment(0))
+    book.wait(61)
+    assert [told.reason for told in book.told] == [Reason.NO_DATA]
+
+
+def test_an_old_sample_that_is_only_absorbed_lets_its_instances_owe_the_next_one() -> None:
+    book = Book(rule(condition("disk_usage"), no_data=ALERT))
+    old = seen("disk_usage", 0, instances=mounts("/", percent=10.0))
+    book.book.absorb(old, [book.book.watchers["r"]], moment(1000))
+    book.wait(1029)
+    assert book.told == []
+    book.wait(1031)
+    assert [(told.alert.instance, told.reason) for told in book.told] == [("/", Reason.NO_DATA)]
+
+
+def test_an_alert_that_is_read_back_may_be_silent_as_long_as_before() -> None:
+    book = Book(rule(no_data=NoData(then=Quiet.RESOLVE)))
+    sample = seen("memory_usage", 0, percent=95)
+    object.__setattr__(sample.sample, "interval", 300.0)
+    book.book.judge(sample, [book.book.watchers["r"]], moment(0))
+    book.book.restore(list(book.book.alerts()), moment(10))
+    book.wait(909)
+    assert book.phases == [Phase.FIRING]
+    book.wait(911)
+    assert book.phases == [Phase.FIRING, Phase.RESOLVED]
 
 
 def test_a_window_that_has_too_little_is_no_silence() -> None:
@@ -201,7 +261,7 @@ def test_what_is_absent_was_heard_of_as_long_as_samples_come(then: Quiet) -> Non
 
 def test_a_number_over_many_is_silent_once_no_member_speaks() -> None:
     book = Book(rule(across=Across(of=Of.HOSTS, stat=Total.MAX), no_data=ALERT), hosts=("web1", "web2"))
-    book.see("memory_usage", 0, host="web1", percent=50)
+    book.see("memory_usage", 15, host="web1", percent=50)
     book.see("memory_usage", 20, host="web2", percent=50)
     book.wait(49)
     assert book.told == []

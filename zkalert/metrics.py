@@ -79,9 +79,7 @@ _RATE_OF = {
     Unit.SECONDS: Unit.RATIO,
     Unit.NUMBER: Unit.PER_SECOND,
 }
-_SAME_UNIT = frozenset(
-    {Stat.LAST, Stat.AVG, Stat.MIN, Stat.MAX, Stat.SUM, Stat.STDDEV, Stat.PERCENTILE, Stat.DELTA}
-)
+_SAME_UNIT = frozenset({Stat.LAST, Stat.AVG, Stat.MIN, Stat.MAX, Stat.SUM, Stat.STDDEV, Stat.PERCENTILE, Stat.DELTA})
 _ADDED = {(Unit.FLAG, Stat.SUM): Unit.NUMBER, (Unit.EPOCH, Stat.DELTA): Unit.SECONDS}
 # A unit as powers of bytes, seconds and percent; what has none of them is a bare number.
 _POWERS = {

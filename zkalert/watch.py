@@ -191,6 +191,12 @@ class Registry:
     def __len__(self) -> int:
         return len(self._watched)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no first or repeated reading is on its way; what was answered has been put."""
+        with self._lock:
+            return not self._waiting and not self._in_flight
+
     # How it is followed.
 
     def _follow(self, watched: _Watched) -> None:
@@ -219,9 +225,9 @@ class Registry:
         result.rawlink(lambda reply: answered(watched, reply))
 
     def _answered_in_turn(self, watched: _Watched, reply: Any) -> None:
+        self._answered(watched, reply)
         with self._lock:
             self._in_flight = max(0, self._in_flight - 1)
-        self._answered(watched, reply)
         self._pump()
 
     def _answered(self, watched: _Watched, reply: Any) -> None:

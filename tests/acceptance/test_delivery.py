@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,30 @@ def test_a_rule_without_channels_is_told_to_nobody_and_written_all_the_same(stag
     stage.wait_states("firing")
     wait_for(lambda: running.witness.effects, "the effect")
     assert stage.client.get_children(stage.tree.outbox(0)) == []
+
+
+def test_the_end_of_a_host_or_of_its_rule_is_told_to_who_was_told_of_the_alert(
+    stage: Stage, http_receiver: HttpReceiver
+) -> None:
+    rules = (
+        HIGH
+        + """
+    action: ops
+    overrides:
+      - {hosts: {role: db}, action: dba}
+"""
+    )
+    channels = {name: (http_receiver.url(f"/{name}", "json"),) for name in ("ops", "dba")}
+    for host in ("db1", "db2"):
+        stage.host(host, role="db")
+        stage.publish(95, host=host)
+    running = stage.engine(rules, channels).wait_owner()
+    http_receiver.wait(2, path="/dba")
+    stage.client.delete(stage.tree.host("db1"), recursive=True)
+    http_receiver.wait(3, path="/dba")
+    running.engine.reload(replace(stage.settings("rules: []", channels), rules=()))
+    http_receiver.wait(4, path="/dba")
+    assert http_receiver.at("/ops") == []
 
 
 def test_two_rules_and_two_hosts_have_alerts_of_their_own(stage: Stage, http_receiver: HttpReceiver) -> None:

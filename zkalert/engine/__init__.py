@@ -30,7 +30,7 @@ from zkalert.model import (
     ZkalertError,
     ZookeeperSettings,
 )
-from zkalert.render import unit_of
+from zkalert.render import unit_of, where
 from zkalert.routing import channel_targets, effect_targets, targets
 from zkalert.senders import make_sender, preload
 from zkalert.shards import SHARD, Owner
@@ -168,8 +168,10 @@ class Engine:
             pass
         if due is not None and clock.monotonic() - max(due, began) > STOOD_STILL and self._queue.empty():
             self._evaluator.stood_still(began)
+        is_idle = self._registry.is_idle  # asked before the queue: what was answered until then is in there, or settled
+        is_drained = self._queue.empty()
         try:
-            self._evaluator.settle(clock.monotonic(), is_drained=self._queue.empty())
+            self._evaluator.settle(clock.monotonic(), is_drained=is_drained, is_read=is_idle and is_drained)
         except Exception:
             log.exception("the alerts could not be settled; reading them back")
             self._evaluator.recover()
@@ -251,11 +253,11 @@ class Engine:
         alert = effect.alert
         unit = unit_of(alert)
         alerts_log.log(
-            logging.WARNING if effect.phase is Phase.FIRING else logging.INFO,
+            logging.INFO if effect.phase in (Phase.RESOLVED, Phase.CLOSED) else logging.WARNING,
             "%s %s on %s: %s is %s (%s), %s%s",
             effect.name or effect.phase.value,
             alert.rule,
-            alert.host if alert.instance is None else f"{alert.host} {alert.instance}",
+            where(alert, between=" "),
             alert.subject or alert.metric,
             format_value(alert.value, unit),
             f"{alert.comparator.value} {format_limit(alert.threshold, unit)}".strip(),

@@ -17,16 +17,20 @@ from zkalert import clock
 from zkalert.dispatch import Dispatcher
 from zkalert.engine.hosts import Hosts, Unseen
 from zkalert.engine.status import Status
+from zkalert.evaluate import variant
 from zkalert.lifecycle import needs_write, resume
 from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
+    MEMBERS_HOST,
     Alert,
     Effect,
+    HostInfo,
     Moment,
     Observation,
     OutboxEntry,
     Reason,
     Rule,
+    State,
     Target,
 )
 from zkalert.rulebook import Rulebook, RuleWatcher
@@ -49,11 +53,12 @@ from zkalert.zk import UNCERTAIN, ConnectionState, KazooException
 log = logging.getLogger("zkalert.engine")
 
 READ_BACK_AGAIN = 0.2
-KNOWN_AGAIN = 0.02
-KNOWN_WITHIN = 5.0  # a host that cannot be read must not keep the others waiting
+READ_AGAIN = 0.02
+READ_WITHIN = 5.0  # what cannot be read must not keep the rest waiting
 RECOVER_AFTER = 1.0
 
 Route: TypeAlias = Callable[[Rule, Effect], tuple[Target, ...]]
+Series: TypeAlias = "tuple[str, str, str | None]"
 
 
 class NewRules(NamedTuple):
@@ -100,12 +105,14 @@ class Evaluator:
         self._orphans: list[Alert] = []
         self._removed: dict[str, Rule] = {}
         self._changes: list[Change] = []
+        self._stood: list[Alert] = []  # where series stood before changes that are not known to be written
         self._told: list[tuple[Effect, tuple[Target, ...]]] = []
         self._unconfirmed: list[tuple[Effect, tuple[Target, ...]]] = []
         self._owned: Owned | None = None
-        self._owned_at = 0.0
         self._is_connected = False
         self._read_back_at: float | None = None
+        self._was_blind = True  # since the alerts were read back last
+        self._blind_until = 0.0
         self._said = ""
         self._samples = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -129,14 +136,18 @@ class Evaluator:
         else:
             self._handlers[type(event)](event)
 
-    def settle(self, mono: float, *, is_drained: bool = True) -> None:
+    def settle(self, mono: float, *, is_drained: bool = True, is_read: bool = True) -> None:
         """After some events: fire what is due, write what changed, hand it on.
 
         While events wait (`is_drained` false) no timer is fired here: one of them may be a sample that ends the hold
-        before its time. Each sample fires the timers that ended before it.
+        before its time. Each sample fires the timers that ended before it. Who was blind begins once all that is
+        followed was read anew (`is_read`): what held when it was seen last may be over.
         """
         if self._read_back_at is not None and mono >= self._read_back_at:
-            self._read_back()
+            if self._was_blind and mono < self._blind_until and not (is_read and self._hosts.are_known):
+                self._read_back_at = mono + READ_AGAIN
+            else:
+                self._read_back()
         if is_drained:
             self._fire_timers(mono)
         self._write()
@@ -144,6 +155,9 @@ class Evaluator:
     def stood_still(self, since: float) -> None:
         """After `since` (this process's clock) it did not run: whether what held then held on is not known."""
         self._book.blind(since)
+        self._book.forgive(clock.monotonic() - since)
+        # Whether a host is alive is told when it changes: to go on counting, it has to be judged once more.
+        self._judge_unseen(self._hosts.lives())
 
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
@@ -212,6 +226,7 @@ class Evaluator:
     def _changed(self, rule: Rule, old: Alert, new: Alert, effects: tuple[Effect, ...]) -> None:
         """Note what has to be written of a change."""
         if effects or needs_write(old, new):
+            self._stood.append(old)
             self._changes.append(Change(new, tuple(self._entries(rule, effects))))
 
     def _entries(self, rule: Rule, effects: Iterable[Effect]) -> Iterable[OutboxEntry]:
@@ -250,6 +265,7 @@ class Evaluator:
             self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
         else:
             entries = [entry for change in changes for entry in change.entries]
+            self._stood.clear()
             self._removed.clear()
             self._outbox.file(entries)
             self._dispatcher.submit(entries, is_new=True)
@@ -261,6 +277,7 @@ class Evaluator:
         self._removed.clear()
         self._outbox.disown()
         self._dispatcher.drop()
+        self._stood.clear()
         self._changes.clear()
         self._told.clear()
 
@@ -269,9 +286,6 @@ class Evaluator:
         owned = self._owned
         if owned is None or not self._is_connected:
             self._read_back_at = None
-            return
-        if not self._hosts.are_known and clock.monotonic() < self._owned_at + KNOWN_WITHIN:
-            self._read_back_at = clock.monotonic() + KNOWN_AGAIN
             return
         try:
             entries = self._outbox.own(owned.fence)
@@ -291,15 +305,17 @@ class Evaluator:
         now = Moment(self._ensemble.at(mono), mono)
         alerts: list[Alert] = []
         self._orphans = []
+        stood = self._where_they_stood()
         for record in stored:
             if record.rule in self._book.watchers:
-                alerts.append(self._resumed(record, owned.seen_at, now))
+                alerts.append(_resumed(record, stood.get(_series(record), ()), owned.seen_at, now))
             elif record.rule in self._removed:
                 alerts.append(record)
             else:
                 self._orphans.append(record)
                 log.warning("alert %s has no rule here: %s on %s", record.id, record.rule, record.host)
-        self._book.restore(alerts, now)
+        self._book.restore(alerts, now, was_watched=not self._was_blind)
+        self._was_blind = False
         self._dispatcher.submit(entries)
         self._confirm({entry.effect.id for entry in entries})
         for rule in list(self._removed.values()):
@@ -307,12 +323,13 @@ class Evaluator:
         self._close_uncovered()
         self._judge_unseen(self._hosts.everything())
 
-    def _resumed(self, record: Alert, seen_at: float, now: Moment) -> Alert:
-        """A record as it goes on here; whoever watched it all the while knows more than was written."""
-        before = self._book.get(record.rule, record.host, record.instance)
-        if before is None or before.episode != record.episode or before.state is not record.state:
-            return resume(record, seen_at, now)
-        return replace(record, clocks=before.clocks, value=before.value, peak=before.peak)
+    def _where_they_stood(self) -> dict[Series, list[Alert]]:
+        """What is remembered of each series: where it stands, and where it stood before what may not be written."""
+        stood: dict[Series, list[Alert]] = {}
+        for alert in (*self._book.alerts(), *self._stood):
+            stood.setdefault(_series(alert), []).append(alert)
+        self._stood.clear()
+        return stood
 
     def _confirm(self, written: set[str]) -> None:
         """Tell of transitions whose answer was lost and that turn out to have been written."""
@@ -328,16 +345,21 @@ class Evaluator:
         if state is ConnectionState.CONNECTED:
             self._registry.rearm()
             if self._owned is not None:
-                self._read_back_at = clock.monotonic()
+                self._read_first()
         elif state is ConnectionState.LOST:
             self._disown()
 
     def _became_owner(self, owned: Owned) -> None:
         self._disown()
         self._owned = owned
-        self._owned_at = clock.monotonic()
         self._book.restore((), self._now())
-        self._read_back_at = self._owned_at
+        self._read_first()
+
+    def _read_first(self) -> None:
+        """Nobody watched until now: read the alerts back, and before that what is followed."""
+        self._was_blind = True
+        self._read_back_at = clock.monotonic()
+        self._blind_until = self._read_back_at + READ_WITHIN
 
     def _new_rules(self, event: NewRules) -> None:
         self._route = event.route
@@ -371,7 +393,10 @@ class Evaluator:
     def _close_removed(self, rule: Rule) -> None:
         for alert in self._book.alerts_of(rule.name):
             if self.is_active:
-                self._close(rule, alert, Reason.RULE_REMOVED)
+                host = self._hosts.get(alert.host)
+                info = None if host is None else host.info
+                own = variant(rule, info or HostInfo(name=alert.host), alert.instance)
+                self._close(own, alert, Reason.RULE_REMOVED)
         self._book.drop(rule.name)
 
     def _close_uncovered(self) -> None:
@@ -380,24 +405,30 @@ class Evaluator:
             return
         for name, watcher in self._book.watchers.items():
             for alert in self._book.alerts_of(name):
-                if not self._is_covered(watcher, alert):
-                    self._close(watcher.rule, alert, Reason.RULE_CHANGED)
+                if (reason := self._why_uncovered(watcher, alert)) is not None:
+                    self._close(watcher.variant(alert.host, alert.instance), alert, reason)
 
-    def _is_covered(self, watcher: RuleWatcher, alert: Alert) -> bool:
-        if watcher.series_host(alert.host) != alert.host:
-            return False  # the rule was about one host, and is about many
+    def _why_uncovered(self, watcher: RuleWatcher, alert: Alert) -> Reason | None:
+        """Why no sample will speak of an alert any more; None where one may, or where that is not known yet."""
+        if watcher.series_host(alert.host) != alert.host or not watcher.covers(alert.instance):
+            return Reason.RULE_CHANGED  # it may have been about one host, and be about many
+        if alert.host == MEMBERS_HOST:
+            if not self._hosts.are_known or watcher.looks_at(alert.host, alert.instance):
+                return None
+            return Reason.HOST_REMOVED if alert.digest == watcher.rule.digest else Reason.RULE_CHANGED
         host = self._hosts.get(alert.host)
-        is_followed = host is None or host.info is None or watcher.follows(host.info)
-        return is_followed and watcher.covers(alert.instance)
+        if host is None:
+            return Reason.HOST_REMOVED if self._hosts.are_listed else None
+        return None if host.info is None or watcher.follows(host.info) else Reason.RULE_CHANGED
 
     def _hosts_seen(self, event: HostsSeen) -> None:
         """Hosts came, or somebody removed some: `hosts/<host>` outlives its sampler."""
-        for host in self._hosts.hosts_seen(event):
-            self._book.forget(host)
-            for name, watcher in self._book.watchers.items():
-                for alert in self._book.alerts_of(name):
-                    if alert.host == host and self.is_active:
-                        self._close(watcher.rule, alert, Reason.HOST_REMOVED)
+        removed = self._hosts.hosts_seen(event)
+        if removed:
+            self._close_uncovered()  # while it is known which overrides were theirs, and so who was told
+            for host in removed:
+                self._book.forget(host)
+            self._close_uncovered()  # numbers over many that have lost the last of their hosts
 
     def _info_seen(self, event: HostInfoSeen) -> None:
         self._judge_unseen(self._hosts.info_seen(event))
@@ -427,6 +458,18 @@ class Evaluator:
             samples=self._samples,
             problems=self._hosts.problems(),
         )
+
+
+def _series(alert: Alert) -> Series:
+    return alert.rule, alert.host, alert.instance
+
+
+def _resumed(record: Alert, stood: Iterable[Alert], seen_at: float, now: Moment) -> Alert:
+    """A record as it goes on here; whoever watched it all the while knows more than was written."""
+    for known in stood:
+        if known.state is not State.INACTIVE and not needs_write(record, known):
+            return known
+    return resume(record, seen_at, now)
 
 
 def _nobody(rule: Rule, effect: Effect) -> tuple[Target, ...]:  # noqa: ARG001 - until rules are loaded

@@ -57,6 +57,7 @@ class Hosts:
         self._tree = tree
         self._show = show
         self._hosts: dict[str, Host] = {}
+        self.are_listed = False  # since then, a host that is not here is nowhere
         self._watchers: Mapping[str, RuleWatcher] = {}
         self._problems: dict[str, Problem] = {}
 
@@ -69,7 +70,9 @@ class Hosts:
     @property
     def are_known(self) -> bool:
         """Whether the labels and the life of each host have been read: a number over many is made of all of them."""
-        return all(host.info is not None and host.is_alive is not None for host in self._hosts.values())
+        return self.are_listed and all(
+            host.info is not None and host.is_alive is not None for host in self._hosts.values()
+        )
 
     def set_rules(self, watchers: Mapping[str, RuleWatcher]) -> Iterator[Unseen]:
         """Let other rules read; which samples some of them have not seen."""
@@ -84,10 +87,17 @@ class Hosts:
                 if family in host.latest:
                     yield Unseen(observation=host.latest[family], watchers=watchers)
 
+    def lives(self) -> Iterator[Unseen]:
+        """What is known of each host's life, with all rules that read it."""
+        for host in self._hosts.values():
+            if HOST_FAMILY in host.latest and HOST_FAMILY in host.watchers:
+                yield Unseen(observation=host.latest[HOST_FAMILY], watchers=host.watchers[HOST_FAMILY])
+
     # What the registry saw.
 
     def hosts_seen(self, event: HostsSeen) -> frozenset[str]:
         """Follow those that came, forget those that were removed; the latter."""
+        self.are_listed = True
         removed = frozenset(self._hosts.keys() - event.hosts)
         for name in event.hosts - self._hosts.keys():
             self._hosts[name] = Host(name)

@@ -79,7 +79,7 @@ class AcrossLook:
         number.see(observation)
         crowd = self._crowd(group if self._is_of_hosts else host, host)
         all_of_them = crowd.take(host, *_added(number, self._counts, mono), mono)
-        if not all_of_them.hosts or crowd.is_incomplete(mono, min(max_age, self._patience)):
+        if not all_of_them.hosts or crowd.waits(mono, min(max_age, self._patience)):
             return []
         total = _total(self._across.stat, all_of_them)
         verdict = self._ladder.nothing(max_age) if total is None else self._ladder.verdict(total, max_age)
@@ -169,7 +169,7 @@ class _Crowd:
     changes costs as many additions as the tree is high, and nothing is ever subtracted.
     """
 
-    __slots__ = ("_ends", "_free", "_half", "_nodes", "_slots", "_speaks_since", "_untils")
+    __slots__ = ("_ends", "_free", "_half", "_nodes", "_slots", "_untils", "_waits_since")
 
     def __init__(self) -> None:
         self._slots: dict[str, int] = {}
@@ -177,8 +177,8 @@ class _Crowd:
         self._half = 1  # leaves; the root is node 1, the children of node n are 2n and 2n + 1
         self._nodes = [_NOTHING] * 2
         self._untils: dict[str, float] = {}
-        self._ends: list[tuple[float, str]] = []  # a heap, with one entry for each host in `_untils`
-        self._speaks_since: float | None = None
+        self._ends: list[tuple[float, str]] = []  # a heap: one entry for each host in `_untils`, perhaps too early
+        self._waits_since: float | None = None
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -201,15 +201,14 @@ class _Crowd:
         until = self._untils.get(host, -math.inf)
         if len(self._untils) > 2 * len(self._slots) + _SPARE:
             self._untils = {host: end for host, end in self._untils.items() if host in self._slots}
-            self._ends = [(end, host) for host, end in self._untils.items()]
-            heapq.heapify(self._ends)
+            self._queue_anew()
         return share, until
 
     def take(self, host: str, share: _Share, until: float, mono: float) -> _Share:
         """What a host adds from now on, and then what all of them add."""
         self._expire(mono)
         if not self._nodes[1].hosts:
-            self._speaks_since = mono
+            self._waits_since = mono
         self.put(host, share, until)
         return self._nodes[1]
 
@@ -217,14 +216,20 @@ class _Crowd:
         self._set(self._slots[host], share)
         if not share.hosts:
             return
-        if host not in self._untils:
-            heapq.heappush(self._ends, (until, host))
+        before = self._untils.get(host)
         self._untils[host] = until
+        if before is None:
+            heapq.heappush(self._ends, (until, host))
+        elif until < before:  # of a sampler with a shorter interval now
+            self._queue_anew()
 
-    def is_incomplete(self, mono: float, patience: float) -> bool:
-        """Whether some have not spoken yet since the first did, and may still be waited for."""
-        since = self._speaks_since
-        return self._nodes[1].hosts < len(self._slots) and since is not None and mono - since < patience
+    def waits(self, mono: float, patience: float) -> bool:
+        """Whether some have not spoken since the first did after all were silent, and there is patience left."""
+        since = self._waits_since
+        if since is None or self._nodes[1].hosts == len(self._slots) or mono - since >= patience:
+            self._waits_since = None
+            return False
+        return True
 
     def _expire(self, mono: float) -> None:
         ends = self._ends
@@ -238,6 +243,10 @@ class _Crowd:
             del self._untils[host]
             if host in self._slots:
                 self._set(self._slots[host], _NOTHING)
+
+    def _queue_anew(self) -> None:
+        self._ends = [(until, host) for host, until in self._untils.items()]
+        heapq.heapify(self._ends)
 
     def _set(self, slot: int, share: _Share) -> None:
         nodes, node = self._nodes, self._half + slot

@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 from zkalert.lifecycle import clocks
 from zkalert.lifecycle.clocks import OFF, ROUNDING, limits_of
 from zkalert.lifecycle.schedule import is_open
+from zkalert.lifecycle.telling import Told, due, effect, reminders
 from zkalert.model import (
     Alert,
     Clock,
     Comparator,
     Condition,
-    Effect,
     Hold,
     Moment,
     Outcome,
@@ -49,8 +49,6 @@ from zkalert.model import (
 )
 
 GONE_AFTER = 60.0
-
-Told = tuple[Effect, ...]
 
 
 def inactive(rule: Rule, host: str, instance: str | None) -> Alert:
@@ -165,7 +163,7 @@ def _fires(at: _Look, alert: Alert, after: tuple[Clock, ...], top: int) -> tuple
     fired = replace(
         alert,
         **_seen(at, alert, top),
-        **_reminders(rule, alert, now.at),
+        **reminders(rule, alert, now.at),
         state=_active_state(after),
         clocks=after,
         missing=None,
@@ -184,7 +182,7 @@ def _fires_on(at: _Look, alert: Alert, after: tuple[Clock, ...], top: int, *, is
     moved = replace(
         alert,
         **_seen(at, alert, top),
-        **_reminders(rule, alert, at.now.at),
+        **reminders(rule, alert, at.now.at),
         state=_active_state(after),
         digest=rule.digest,
         clocks=after,
@@ -207,16 +205,6 @@ def _active_state(after: tuple[Clock, ...]) -> State:
 
 def _with(told: tuple[Severity, ...], severity: Severity) -> tuple[Severity, ...]:
     return told if severity in told else (*told, severity)
-
-
-def _reminders(rule: Rule, alert: Alert, at: float) -> dict[str, Any]:
-    """When an alert that fires at `at` is due next. A rule may have been given reminders while it fired."""
-    repeat_at, escalate_at = alert.repeat_at, alert.escalate_at
-    if repeat_at is None and rule.repeat:
-        repeat_at = at + rule.repeat[0]
-    if escalate_at is None and alert.escalations < len(rule.escalate):
-        escalate_at = (at if alert.fired_at is None else alert.fired_at) + rule.escalate[alert.escalations].after
-    return {"repeat_at": repeat_at, "escalate_at": escalate_at}
 
 
 def _seen(at: _Look, alert: Alert, top: int) -> dict[str, Any]:
@@ -246,7 +234,7 @@ def _elapsed(rule: Rule, alert: Alert, now: Moment, episode: str) -> tuple[Alert
     if is_of(rule, alert):  # else what held until now was another condition: a sample says what holds
         alert, told = _run_out(rule, alert, now, episode)
     if alert.state.is_active:
-        alert, more = _due(rule, alert, now)
+        alert, more = due(rule, alert, now)
         told += more
     return alert, told
 
@@ -273,33 +261,6 @@ def _condition(rule: Rule, alert: Alert) -> int:
     """The condition that an alert's value belongs to."""
     subjects = [one.subject for one in rule.conditions]
     return subjects.index(alert.subject) if alert.subject in subjects else 0
-
-
-def _due(rule: Rule, alert: Alert, now: Moment) -> tuple[Alert, Told]:
-    """Reminders and escalations whose time has come; those that a dead engine missed are told once."""
-    told: Told = ()
-    is_on = rule.schedule is None or is_open(rule.schedule, now.at)
-    if rule.repeat and alert.repeat_at is not None and now.at + ROUNDING >= alert.repeat_at:
-        repeats, at = alert.repeats, alert.repeat_at
-        while at <= now.at + ROUNDING:
-            repeats += 1
-            at += rule.repeat[min(repeats, len(rule.repeat) - 1)]
-        alert = replace(alert, repeats=repeats, repeat_at=at)
-        if is_on:
-            name = f"{Phase.REPEATED.value}-{repeats}"
-            told += (effect(rule, alert, Phase.REPEATED, Reason.STILL, now.at, name=name),)
-    while (
-        alert.escalate_at is not None
-        and now.at + ROUNDING >= alert.escalate_at
-        and alert.escalations < len(rule.escalate)
-    ):
-        index = alert.escalations
-        fired_at = alert.fired_at if alert.fired_at is not None else now.at
-        following = rule.escalate[index + 1].after if index + 1 < len(rule.escalate) else None
-        alert = replace(alert, escalations=index + 1, escalate_at=None if following is None else fired_at + following)
-        name = f"{Phase.ESCALATED.value}-{index + 1}"
-        told += (effect(rule, alert, Phase.ESCALATED, Reason.UNHEARD, now.at, name=name, escalation=index),)
-    return alert, told
 
 
 def _miss(rule: Rule, alert: Alert, verdict: Verdict, now: Moment) -> tuple[Alert, Told]:
@@ -335,7 +296,7 @@ def _quiet(rule: Rule, alert: Alert, now: Moment, episode: str) -> tuple[Alert, 
         fired_at=now.at,
         told=(fresh.severity,),
         is_quiet=True,
-        **_reminders(rule, fresh, now.at),
+        **reminders(rule, fresh, now.at),
     )
     return fired, (effect(rule, fired, Phase.FIRING, Reason.NO_DATA, now.at),)
 
@@ -387,28 +348,3 @@ def _worse(condition: Condition, one: Step, peak: Value | None, value: Value | N
         low, high = threshold
         return max(peak, value, key=lambda number: max(low - number, number - high))
     return value
-
-
-def effect(  # noqa: PLR0913 - the fields of one value
-    rule: Rule,
-    alert: Alert,
-    phase: Phase,
-    reason: Reason,
-    at: float,
-    *,
-    name: str = "",
-    escalation: int | None = None,
-) -> Effect:
-    """What has to be told of an alert, with the texts of its rule."""
-    return Effect(
-        alert=alert,
-        phase=phase,
-        reason=reason,
-        at=at,
-        name=name,
-        escalation=escalation,
-        labels=rule.labels,
-        summary=rule.summary,
-        description=rule.description,
-        runbook=rule.runbook,
-    )

@@ -102,8 +102,9 @@ def _actions(rule: Rule, effect: Effect) -> Iterator[tuple[Action, ...] | None]:
 
 
 def _of_step(rule: Rule, severity: Severity) -> tuple[Action, ...] | None:
-    """The actions of a severity; where an edit of the rule took its step away, those of the rule."""
-    step = next((step for step in rule.steps if step.severity is severity), None)
+    """The actions of a severity; where an edit took its step away, those of the only one, or of the rule."""
+    alone = rule.steps[0] if len(rule.steps) == 1 else None
+    step = next((step for step in rule.steps if step.severity is severity), alone)
     return rule.actions if step is None or step.actions is None else step.actions
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from zkalert import lifecycle
+from zkalert.evaluate import Verdicts
 from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
     Alert,
@@ -115,13 +116,15 @@ class Rulebook:
                         continue
                     alert = lifecycle.inactive(watcher.variant(name, instance), name, instance)
                 if spent:
+                    if _is_old_news(alert, now, spent):
+                        continue
                     verdict = verdict._replace(cover=max(0.0, verdict.cover - spent))  # noqa: PLW2901 - the same, later
                 self._step(watcher, alert, verdict, now)
             family = observation.sample.family
             if alerts and family in watcher.gone_families:
                 self._judge_missing(watcher, alerts, observation, now)
             if rule.name in self._heard and family == watcher.metric.family:
-                self._end_quiet(watcher, name, self._heard_of(watcher, observation, verdicts, now), now)
+                self._end_quiet(watcher, name, self._heard_of(watcher, observation, verdicts, now, spent), now, spent)
 
     def absorb(self, observation: Observation, watchers: Iterable[RuleWatcher], now: Moment) -> None:
         """Remember a sample that nothing is to be made of: whoever judges the next one knows what was before.
@@ -131,7 +134,7 @@ class Rulebook:
         for watcher in watchers:
             watcher.observe(observation)
             if watcher.rule.name in self._heard and observation.sample.family == watcher.metric.family:
-                self._heard_of(watcher, observation, [], now)
+                self._heard_of(watcher, observation, [], now, now.mono - observation.now.mono)
 
     def _judge_missing(self, watcher: RuleWatcher, alerts: Instances, observation: Observation, now: Moment) -> None:
         if observation.sample.errors:
@@ -181,7 +184,7 @@ class Rulebook:
     # Silence.
 
     def _heard_of(
-        self, watcher: RuleWatcher, observation: Observation, verdicts: list[tuple[str | None, Verdict]], now: Moment
+        self, watcher: RuleWatcher, observation: Observation, verdicts: Verdicts, now: Moment, spent: float
     ) -> list[str | None]:
         """Note of which series a sample had the value that the rule is about, were it in bounds or not; which."""
         rule, sample = watcher.rule, observation.sample
@@ -203,18 +206,23 @@ class Rulebook:
                 for instance in heard.keys() - sample.instances.keys():
                     del heard[instance]  # one that is gone is another case than one that is quiet
         for instance in found:
-            self._hear(watcher, host, instance, now.mono, after)
+            before = self._heard[rule.name].get(host, {}).get(instance)
+            # One that is heard once more is no new sign of life.
+            mono = now.mono if before is None else max(before[0], now.mono - spent)
+            self._hear(watcher, host, instance, mono, after)
         return found
 
     def _hear(self, watcher: RuleWatcher, host: str, instance: str | None, mono: float, after: float) -> None:
         self._heard[watcher.rule.name].setdefault(host, {})[instance] = (mono, after)
         self._timers.set((watcher.rule.name, host, instance, True), mono + after)
 
-    def _end_quiet(self, watcher: RuleWatcher, host: str, instances: Iterable[str | None], now: Moment) -> None:
+    def _end_quiet(
+        self, watcher: RuleWatcher, host: str, instances: Iterable[str | None], now: Moment, spent: float
+    ) -> None:
         """End what fires for want of data that has come, though it says nothing yet: as a window that fills anew."""
         for instance in instances:
             alert = self.get(watcher.rule.name, host, instance)
-            if alert is not None and alert.is_quiet:
+            if alert is not None and alert.is_quiet and not _is_old_news(alert, now, spent):
                 nothing = Outcome.BETWEEN
                 self._step(watcher, alert, Verdict(nothing, marks=(nothing,) * len(watcher.rule.steps)), now)
 
@@ -311,6 +319,11 @@ class Rulebook:
         for hosts in self._alerts.values():
             for instances in hosts.values():
                 yield from instances.values()
+
+
+def _is_old_news(alert: Alert, now: Moment, spent: float) -> bool:
+    """Whether a sample that has spoken for so long says nothing of an alert for want of data: it came before that."""
+    return spent > 0 and alert.is_quiet and alert.fired_at is not None and now.at - spent <= alert.fired_at
 
 
 def readers(watchers: Mapping[str, RuleWatcher], host: HostInfo, family: str) -> list[RuleWatcher]:

@@ -134,7 +134,8 @@ class RuleWatcher:
 
     def observe(self, observation: Observation) -> Verdicts:
         """What a sample says of each series."""
-        return self._look(observation.host).look(observation)
+        look = self._look(observation.host) if self._shared is None else self._shared
+        return look.look(observation)
 
     def expect(self, host: str, instance: str | None) -> None:
         """A series was there before this began to look."""
