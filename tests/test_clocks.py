@@ -258,6 +258,13 @@ def test_time_in_a_gap_is_not_held_for_whoever_takes_over() -> None:
     assert advance(hold, Moment(OFFSET + 305, 3.0), COVER).held == COVER
 
 
+def test_what_is_watched_and_not_sampled_held_no_longer_than_somebody_watched() -> None:
+    hold = resumed(Hold(0.0, OFFSET, float("-inf"), 1e9), OFFSET + 2, Moment(OFFSET + 60, 0.0))
+    after = advance(hold, Moment(OFFSET + 61, 1.0), 1e9)
+    assert (after.held, after.gaps) == (2.0, 1)
+    assert advance(after, Moment(OFFSET + 65, 5.0), 1e9).held == 6.0
+
+
 @pytest.mark.parametrize("state", [PENDING, CLEARING])
 def test_what_held_when_nobody_looked_is_a_gap(state: State) -> None:
     walker = Walker()

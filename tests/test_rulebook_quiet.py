@@ -278,3 +278,48 @@ def test_silence_that_began_outside_the_schedule_fires_when_that_opens() -> None
     assert book.told == []
     book.wait(midnight + 9 * 3600)
     assert [(told.reason, told.at - OFFSET - midnight) for told in book.told] == [(Reason.NO_DATA, 8 * 3600)]
+
+
+def test_time_that_the_engine_stood_still_is_nobodys_silence() -> None:
+    book = Book(rule(no_data=ALERT))
+    book.see("memory_usage", 0, percent=50)
+    book.book.forgive(25.0)
+    book.wait(54)
+    assert book.told == []
+    book.wait(56)
+    assert [told.at - OFFSET for told in book.told] == [55]
+
+
+def test_silence_goes_on_where_alerts_are_read_back_and_samples_were_watched_all_the_while() -> None:
+    book = Book(rule(no_data=ALERT))
+    book.see("memory_usage", 0, percent=50)
+    book.book.restore((), moment(20), was_watched=True)
+    book.wait(29)
+    assert book.told == []
+    book.wait(31)
+    assert [told.at - OFFSET for told in book.told] == [30]
+
+
+def test_a_sample_that_is_judged_once_more_is_no_sign_of_life() -> None:
+    book = Book(rule(no_data=NoData(after=10.0, then=Quiet.ALERT)))
+    book.see("memory_usage", 0, percent=50)
+    again = seen("memory_usage", 0, percent=50)
+    watchers = list(book.book.watchers.values())
+    book.book.judge(again, watchers, moment(8), 8.0)
+    book.wait(11)
+    assert [told.at - OFFSET for told in book.told] == [10], "it puts nothing off"
+    book.book.judge(again, watchers, moment(12), 12.0)
+    assert book.state() is State.FIRING, "and ends nothing"
+    book.see("memory_usage", 13, percent=50)
+    assert [told.reason for told in book.told] == [Reason.NO_DATA, Reason.DATA_BACK]
+
+
+def test_a_group_without_hosts_is_not_silent() -> None:
+    book = Book(rule(across=Across(of=Of.HOSTS, stat=Total.MAX, by="dc"), no_data=ALERT), hosts=())
+    book.attach("web1", dc="a")
+    book.attach("web2", dc="b")
+    for host in ("web1", "web2"):
+        book.see("memory_usage", 0, host=host, percent=50)
+    book.attach("web1", dc="b")
+    book.wait(100)
+    assert [told.alert.instance for told in book.told] == ["b"]

@@ -158,6 +158,29 @@ def test_an_entry_is_deleted_once_all_its_deliveries_are_done(
     assert client.get_children(tree.outbox(0)) == []
 
 
+def test_what_is_read_back_is_in_the_order_in_which_it_came_to_be(
+    client: Client, tree: Tree, store: AlertStore, outbox: Outbox, fence: str
+) -> None:
+    def effect(episode: str, phase: Phase, fired_at: float, at: float) -> OutboxEntry:
+        made = entry(episode, phase)
+        fired = replace(made.effect.alert, fired_at=fired_at)
+        return replace(made, effect=replace(made.effect, alert=fired, at=at))
+
+    entries = (
+        effect("c", Phase.FIRING, 10.0, 10.0),
+        effect("c", Phase.RESOLVED, 10.0, 20.0),
+        effect("b", Phase.FIRING, 20.0, 20.0),  # with the look that ended the other
+        effect("b", Phase.REPEATED, 20.0, 30.0),
+        effect("b", Phase.RESOLVED, 20.0, 31.0),
+        effect("a", Phase.FIRING, 40.0, 40.0),
+        effect("a", Phase.RESOLVED, 40.0, 5.0),  # the clock went back
+    )
+    store.commit([Change(alert(), entries)], fence)
+    outbox.file(entries)
+    read = Outbox(client, tree, 0).own(fence)
+    assert [one.effect.id for one in read] == [one.effect.id for one in entries]
+
+
 def test_a_change_whose_answer_was_lost_is_made_again_on_what_it_made(
     store: AlertStore, outbox: Outbox, client: Client, tree: Tree, fence: str
 ) -> None:

@@ -133,6 +133,21 @@ def test_the_last_value_is_told_whatever_losses_happened_meanwhile(
     other.close()
 
 
+def test_it_is_known_when_all_that_is_followed_was_read(followed: Followed) -> None:
+    assert wait_for(lambda: followed.registry.is_idle, "the first reading")
+    while not followed.events.empty():
+        followed.events.get()
+    for number in range(300):
+        followed.publish(number, f"h{number}")
+    for number in range(300):
+        followed.registry.follow_family(f"h{number}", "x")
+    wait_for(lambda: followed.registry.is_idle, "all to be read")
+    samples = 0
+    while not followed.events.empty():
+        samples += isinstance(followed.events.get(), SampleSeen)
+    assert samples == 300, "what was read has been told"
+
+
 def test_a_family_that_is_deleted_and_made_again_is_followed_by_who_is_told(followed: Followed) -> None:
     followed.publish(1)
     followed.registry.follow_host("web1")

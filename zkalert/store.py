@@ -55,6 +55,13 @@ class OutOfStep(Exception):  # noqa: N818
     """What stands in the tree is not what we wrote last: read it back before anything else."""
 
 
+def _order(entry: OutboxEntry) -> tuple[float, float, bool]:
+    """When an effect came to be, and no earlier than its firing: the clock may have gone back between them."""
+    effect = entry.effect
+    fired_at = effect.at if effect.alert.fired_at is None else effect.alert.fired_at
+    return max(effect.at, fired_at), fired_at, effect.phase is not Phase.FIRING
+
+
 class AlertStore:
     """The alert records, for the evaluator's thread alone."""
 
@@ -163,7 +170,7 @@ class Outbox:
     def own(self, fence: str) -> list[OutboxEntry]:
         """Read every entry back, and write under this fence from now on.
 
-        In the order in which they came to be, as far as it matters: a resolved comes after its firing.
+        In the order in which they came to be: a resolved comes after its firing, and before the next one's.
         """
         folder = self._tree.outbox(self._shard)
         # The server we reached may not have seen yet what our last write did there, when its answer was lost.
@@ -180,7 +187,7 @@ class Outbox:
         # Replaced whole: a worker that looks meanwhile must not take a full outbox for an empty one.
         self._fence, self._filed = fence, filed
         entries = [one.entry for one in filed.values()]
-        return sorted(entries, key=lambda entry: (entry.effect.phase is not Phase.FIRING, entry.effect.at))
+        return sorted(entries, key=_order)
 
     def disown(self) -> None:
         """Write nothing any more."""

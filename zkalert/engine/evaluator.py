@@ -113,6 +113,7 @@ class Evaluator:
         self._read_back_at: float | None = None
         self._was_blind = True  # since the alerts were read back last
         self._blind_until = 0.0
+        self._is_unjudged = False  # what there is, by the alerts that were read back
         self._said = ""
         self._samples = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -143,6 +144,9 @@ class Evaluator:
         before its time. Each sample fires the timers that ended before it. Who was blind begins once all that is
         followed was read anew (`is_read`): what held when it was seen last may be over.
         """
+        if self._is_unjudged:
+            self._is_unjudged = False
+            self._judge_unseen(self._hosts.everything())
         if self._read_back_at is not None and mono >= self._read_back_at:
             if self._was_blind and mono < self._blind_until and not (is_read and self._hosts.are_known):
                 self._read_back_at = mono + READ_AGAIN
@@ -164,7 +168,7 @@ class Evaluator:
         due = self._book.next_at if self.is_active else None
         if self._read_back_at is not None:
             due = self._read_back_at if due is None else min(due, self._read_back_at)
-        return due
+        return clock.monotonic() if self._is_unjudged else due
 
     def recover(self) -> None:
         """After an error of our own: what is in memory may be half done, what stands in the tree is not."""
@@ -241,7 +245,7 @@ class Evaluator:
     # Timers.
 
     def _fire_timers(self, mono: float) -> None:
-        if self.is_active:
+        if self.is_active and not self._is_unjudged:
             self._book.fire_timers(mono, self._ensemble.at)
 
     # Writing.
@@ -321,7 +325,7 @@ class Evaluator:
         for rule in list(self._removed.values()):
             self._close_removed(rule)
         self._close_uncovered()
-        self._judge_unseen(self._hosts.everything())
+        self._is_unjudged = True  # in the next round: what came while this was read is in the queue
 
     def _where_they_stood(self) -> dict[Series, list[Alert]]:
         """What is remembered of each series: where it stands, and where it stood before what may not be written."""
