@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -49,7 +50,7 @@ def lose_connection(client: Client) -> None:
 
 def expire_session(client: Client) -> None:
     """End the client's session in the server; return once the client lost it and has another."""
-    _break(client, KazooState.LOST, lambda: _close_session(client))
+    _break(client, KazooState.LOST, lambda: end_session(client))
 
 
 def _break(client: Client, expected: str, act: Callable[[], object]) -> None:
@@ -68,15 +69,80 @@ def _break(client: Client, expected: str, act: Callable[[], object]) -> None:
     assert safe.wait(20), "the client did not connect again"
 
 
-def _close_session(client: Client) -> None:
-    """Take over the client's session by its id and password, and close it: what its own `stop` would send."""
-    session_id, password = client.client_id
+def end_session(client: Client, server: str = "") -> None:
+    """Take over the client's session by its id and password, and close it: what its own `stop` would send.
+
+    `server` (`host:port`) is asked where the client itself cannot reach one.
+    """
+    session_id, password = client._session_id, client._session_passwd  # `client_id` is None while it is cut off
     hello = bytes(Connect(0, 0, 10_000, session_id, password, False).serialize())
     goodbye = struct.pack("!ii", 1, -11)
-    with socket.create_connection(client.hosts[0], 5) as connection:
+    host, _, port = server.rpartition(":")
+    with socket.create_connection((host, int(port)) if server else client.hosts[0], 5) as connection:
         connection.sendall(b"".join(struct.pack("!i", len(part)) + part for part in (hello, goodbye)))
         while connection.recv(4096):
             pass
+
+
+class Relay:
+    """A TCP relay on loopback in front of a server, that a test can cut and mend: the cable between the two."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._target = host, int(port)
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._is_cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.hosts = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Drop what is connected, and let nobody in."""
+        self._is_cut = True
+        self._drop()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def close(self) -> None:
+        self._listener.close()
+        self._drop()
+
+    def _drop(self) -> None:
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(self._target, 5)
+            except OSError:
+                near.close()
+                continue
+            if self._is_cut:
+                near.close()
+                far.close()
+                continue
+            self._pairs.append((near, far))
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 # Requests -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from kazoo.exceptions import ConnectionLoss, NoNodeError
 from kazoo.security import make_digest_acl
 
 from tests.acceptance.stage import EngineProcess, Stage
-from tests.helpers import Answer, HttpReceiver, expire_session, lose_connection, wait_for
+from tests.helpers import Answer, HttpReceiver, Relay, end_session, expire_session, lose_connection, wait_for
 from zkalert.lifecycle import inactive
 from zkalert.localzk import LocalEnsemble, LocalServer
 from zkalert.localzk.server import free_ports
@@ -679,6 +679,35 @@ def test_a_process_that_stood_still_does_not_fire_on_what_it_did_not_watch(
     assert http_receiver.requests == []
 
 
+@pytest.mark.parametrize("is_session_over", [False, True], ids=["session lives", "session ends meanwhile"])
+def test_a_rule_that_is_removed_while_the_engine_is_cut_off_closes_its_alerts_when_it_is_back(
+    zookeeper: LocalServer,
+    settings: ZookeeperSettings,
+    stage: Stage,
+    http_receiver: HttpReceiver,
+    *,
+    is_session_over: bool,
+) -> None:
+    relay = Relay(zookeeper.hosts)
+    try:
+        stage.publish(95)
+        channels = {"ops": (http_receiver.url("/hook", "json"),)}
+        running = stage.engine(rule(), channels, replace(settings, hosts=relay.hosts)).wait_owner()
+        http_receiver.wait(1)
+        stage.wait_outbox_empty()
+        relay.cut()
+        wait_for(lambda: running.witness.last and not running.witness.last.is_connected, "the engine to notice")
+        running.engine.reload(stage.settings(rule(name="another", threshold=99), channels))
+        wait_for(lambda: running.witness.last and not running.witness.last.alerts, "the reload")
+        if is_session_over:
+            end_session(running.client, zookeeper.hosts)
+        relay.mend()
+        assert "the rule was removed" in http_receiver.wait(2, timeout=20)[1].json["message"]
+        stage.wait_states()
+    finally:
+        relay.close()
+
+
 def test_a_rule_that_is_removed_while_zookeeper_is_away_closes_its_alerts_when_it_is_back(
     own_zookeeper: LocalServer, http_receiver: HttpReceiver, tmp_path: Path
 ) -> None:
@@ -694,7 +723,7 @@ def test_a_rule_that_is_removed_while_zookeeper_is_away_closes_its_alerts_when_i
         running.engine.reload(stage.settings(rule(name="another", threshold=99), channels))
         wait_for(lambda: running.witness.last and not running.witness.last.alerts, "the reload")
         own_zookeeper.start()
-        assert "the rule was removed" in http_receiver.wait(2, timeout=20)[1].json["message"]
+        assert "the rule was removed" in http_receiver.wait(2, timeout=40)[1].json["message"]
         wait_for(lambda: stage.client.connected, "a connection", 20)
         stage.wait_states()
     finally:

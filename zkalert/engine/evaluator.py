@@ -278,7 +278,6 @@ class Evaluator:
 
     def _disown(self) -> None:
         self._owned = None
-        self._removed.clear()
         self._outbox.disown()
         self._dispatcher.drop()
         self._stood.clear()
@@ -369,8 +368,8 @@ class Evaluator:
         self._route = event.route
         self._dispatcher.set_targets(event.targets)
         for name, rule in self._book.set_rules(event.rules).items():
-            if self._owned is not None:
-                self._removed[name] = rule  # until its end is known to be written
+            # Until its end is known to be written: whoever removed it meant it, though the session may end first.
+            self._removed[name] = rule
             self._close_removed(rule)
         for name in self._book.watchers:
             self._removed.pop(name, None)
