@@ -7,7 +7,7 @@ acceptance tests run the same dispatcher against ZooKeeper, a web server and a m
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -82,9 +82,9 @@ class Sender:
         self.gate = threading.Event()
         self.gate.set()
 
-    def send(self, effect: Effect, message: Message, *, is_repeat: bool) -> SendResult:
+    def send(self, effects: Sequence[Effect], message: Message, *, is_repeat: bool) -> SendResult:
         self.gate.wait(10)
-        self.sent.append((effect.id, is_repeat))
+        self.sent += [(effect.id, is_repeat) for effect in effects]
         return self.answers.pop(0) if self.answers else DELIVERED
 
 

@@ -88,7 +88,7 @@ def test_texts_of_example_rules_are_fine(file: Path) -> None:
 def test_action_scripts_run(script: Path, tmp_path: Path) -> None:
     """As an engine runs them; each writes what it was told into the file that it is given."""
     out = tmp_path / "out"
-    result = RunSender(Run(command=(str(script), str(out)))).send(EFFECT, render(EFFECT))
+    result = RunSender(Run(command=(str(script), str(out)))).send((EFFECT,), render(EFFECT))
     assert (result.state, result.detail.partition(";")[0]) == (SendState.DELIVERED, "exit code 0")
     assert "memory-high" in out.read_text()
 

@@ -10,6 +10,7 @@ import pytest
 from zkalert.model import (
     Action,
     Alert,
+    Channel,
     Comparator,
     Condition,
     Effect,
@@ -36,8 +37,8 @@ from zkalert.routing import (
     url_targets,
 )
 
-OPS = channel_targets("ops", ["json://ops.example.org/hook"])
-CHAT = channel_targets("chat", ["slack://AAAA/BBBB/CCCC", "json://chat.example.org"])
+OPS = channel_targets(Channel(name="ops", urls=("json://ops.example.org/hook",)))
+CHAT = channel_targets(Channel(name="chat", urls=("slack://AAAA/BBBB/CCCC", "json://chat.example.org")))
 CHANNELS = {"ops": OPS, "chat": CHAT}
 RUN = Run(command=("./restart.sh", "nginx"))
 
@@ -82,8 +83,8 @@ def test_an_unknown_channel_is_named_and_costs_the_others_nothing() -> None:
 
 
 INFO, WARNING, CRITICAL = Severity
-PAGER = channel_targets("pager", ["json://pager.example.org"])
-BOSS = channel_targets("boss", ["json://boss.example.org"])
+PAGER = channel_targets(Channel(name="pager", urls=("json://pager.example.org",)))
+BOSS = channel_targets(Channel(name="boss", urls=("json://boss.example.org",)))
 LADDER_CHANNELS = {"default": CHAT, "ops": OPS, "pager": PAGER, "boss": BOSS}
 RESTART = Run(command="restart", at=frozenset({Phase.FIRING, Phase.ESCALATED}))
 UNDO = Run(command="undo", at=frozenset({Phase.RESOLVED}))
@@ -184,14 +185,14 @@ def test_an_id_says_nothing_of_a_password() -> None:
 
 
 def test_urls_that_differ_in_a_secret_alone_are_both_told() -> None:
-    found = channel_targets("ops", ["json://h/?token=1", "json://h/?token=2", "json://h/?token=1"])
+    found = channel_targets(Channel(name="ops", urls=("json://h/?token=1", "json://h/?token=2", "json://h/?token=1")))
     assert [target.url for target in found] == ["json://h/?token=1", "json://h/?token=2"]
     assert found[1].id == found[0].id + "-2"
 
 
 def test_no_secret_shows_in_a_target() -> None:
     for target in (
-        *channel_targets("ops", ["json://u:hunter2@h.example.org:8080/hunter2?x=hunter2"]),
+        *channel_targets(Channel(name="ops", urls=("json://u:hunter2@h.example.org:8080/hunter2?x=hunter2",))),
         *url_targets("slack://hunter2/hunter2/hunter2"),
         run_target(Run(command="PASSWORD=hunter2 ./restart.sh hunter2")),
     ):
@@ -254,7 +255,7 @@ def test_a_mail_to_several_is_a_target_for_each(url: str, recipients: list[str])
     for one in split:
         assert one.startswith(url.partition("?")[0].removesuffix("/b@x.org/c@x.org").removesuffix("/b@x.org"))
         assert ("from=a@x.org" in one) == ("from=" in url)
-    assert len({target.id for target in channel_targets("ops", [url])}) == len(recipients)
+    assert len({target.id for target in channel_targets(Channel(name="ops", urls=(url,)))}) == len(recipients)
 
 
 @pytest.mark.parametrize("url", ["mailto://h?to=b@x.org", "mailto://h", "json://h/b@x.org/c@x.org", "slack://a/b/c"])

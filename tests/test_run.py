@@ -59,7 +59,7 @@ EFFECT = Effect(
 def run(
     command: tuple[str, ...] | str, *, effect: Effect = EFFECT, timeout: float = 10.0, cwd: Path | None = None
 ) -> SendResult:
-    return RunSender(Run(command=command, timeout=timeout), cwd).send(effect, render(effect))
+    return RunSender(Run(command=command, timeout=timeout), cwd).send((effect,), render(effect))
 
 
 def python(code: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers import Answer, HttpReceiver, SmtpReceiver
-from zkalert.model import Message, MessageKind, SendResult, SendState, Target
+from zkalert.model import Channel, Message, MessageKind, SendResult, SendState, Target
 from zkalert.routing import channel_targets, url_targets
 from zkalert.senders import AppriseSender, make_sender, validate_url
 from zkalert.senders.reasons import scrub
@@ -35,7 +35,7 @@ def target(url: str) -> Target:
 
 
 def send(url: str, message: Message = MESSAGE, *, is_repeat: bool = False) -> SendResult:
-    return AppriseSender(target(url)).send(None, message, is_repeat=is_repeat)
+    return AppriseSender(target(url)).send((), message, is_repeat=is_repeat)
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_a_json_webhook_gets_words_and_fields(http_receiver: HttpReceiver) -> No
 
 def test_fields_of_one_message_do_not_stay_for_the_next(http_receiver: HttpReceiver) -> None:
     sender = AppriseSender(target(http_receiver.url("/hook?:env=prod", "json")))
-    sender.send(None, MESSAGE)
-    sender.send(None, Message(key="k", title="t", body="b", kind=MessageKind.INFO))
+    sender.send((), MESSAGE)
+    sender.send((), Message(key="k", title="t", body="b", kind=MessageKind.INFO))
     second = http_receiver.wait(2)[1].json
     assert {"key": "k", "env": "prod"}.items() <= second.items()
     assert "rule" not in second
@@ -115,7 +115,7 @@ def test_a_repeat_says_that_it_may_be_one(http_receiver: HttpReceiver) -> None:
 def test_messages_follow_each_other_without_a_pause(smtp_receiver: SmtpReceiver) -> None:
     """Left to itself, apprise sleeps 5.5 s between two mails."""
     sender = AppriseSender(target(smtp_receiver.url()))
-    results = [sender.send(None, MESSAGE) for _ in range(3)]
+    results = [sender.send((), MESSAGE) for _ in range(3)]
     assert [result.state for result in results] == [SendState.DELIVERED] * 3
     assert sum(result.seconds for result in results[1:]) < 2
 
@@ -219,8 +219,8 @@ def test_a_key_that_no_header_takes_is_written_in_ascii(smtp_receiver: SmtpRecei
 def test_a_mail_to_two_is_two_mails_and_one_refusal_costs_one(smtp_receiver: SmtpReceiver) -> None:
     smtp_receiver.refused.add("gone@example.org")
     results = [
-        make_sender(one).send(None, MESSAGE)  # type: ignore[arg-type]
-        for one in channel_targets("ops", [smtp_receiver.url("gone@example.org,ops@example.org")])
+        make_sender(one).send((), MESSAGE)
+        for one in channel_targets(Channel(name="ops", urls=(smtp_receiver.url("gone@example.org,ops@example.org"),)))
     ]
     assert [(result.state, result.is_retryable) for result in results] == [
         (SendState.FAILED, False),
@@ -289,7 +289,7 @@ def test_a_url_that_cannot_be_used(url: str, problem: str | None) -> None:
     assert "T0kenPath" not in found
     sender = AppriseSender(Target(id="url/1", kind=target("json://h").kind, name="x", url=url))
     for _ in range(2):
-        result = sender.send(None, MESSAGE)
+        result = sender.send((), MESSAGE)
         assert (result.state, result.is_retryable, result.detail) == (SendState.FAILED, False, found)
 
 
@@ -337,14 +337,14 @@ def test_no_failed_mail_tells_a_secret(
 def test_whatever_a_plugin_raises_is_a_result(http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what it says is told without the URL's secrets."""
     sender = AppriseSender(target(http_receiver.url("/T0kenPath", "json")))
-    assert sender.send(None, MESSAGE).state is SendState.DELIVERED
+    assert sender.send((), MESSAGE).state is SendState.DELIVERED
 
     def fail(*_: object, **__: Any) -> bool:
         raise RuntimeError("it broke at /T0kenPath")
 
     assert sender._service is not None
     monkeypatch.setattr(sender._service.plugin, "notify", fail)
-    result = sender.send(None, MESSAGE)
+    result = sender.send((), MESSAGE)
     assert (result.state, result.is_retryable) == (SendState.FAILED, True)
     assert result.detail == "RuntimeError: it broke at /..."
 

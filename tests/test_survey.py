@@ -18,6 +18,7 @@ from zkalert.journal import History
 from zkalert.localzk import LocalServer
 from zkalert.model import (
     Alert,
+    Channel,
     Clock,
     Delivery,
     DeliveryState,
@@ -52,7 +53,7 @@ from zkalert.tree import (
 from zkalert.zk import Client
 
 AT = 1_795_000_000.0
-CHANNELS = {"ops": channel_targets("ops", ["json://127.0.0.1/secret"])}
+CHANNELS = {"ops": channel_targets(Channel(name="ops", urls=("json://127.0.0.1/secret",)))}
 Instances = Mapping[str, Mapping[str, Value]]
 
 

@@ -63,13 +63,30 @@ class AliveSeen(NamedTuple):
     alive: Alive | None
 
 
+class FactsSeen(NamedTuple):
+    """The names of the facts in a folder (see `follow_facts`); those that are followed are read each on its own."""
+
+    folder: str
+    names: frozenset[str]
+
+
+class FactSeen(NamedTuple):
+    """What one fact says, decoded; None where it is gone or cannot be used."""
+
+    folder: str
+    name: str
+    fact: Any
+
+
 class Gone(NamedTuple):
     """A znode that was followed is no more, and no longer followed."""
 
     path: str
 
 
-Event: TypeAlias = SampleSeen | BadSampleSeen | HostsSeen | FamiliesSeen | HostInfoSeen | AliveSeen | Gone
+Event: TypeAlias = (
+    SampleSeen | BadSampleSeen | HostsSeen | FamiliesSeen | HostInfoSeen | AliveSeen | FactsSeen | FactSeen | Gone
+)
 
 
 class Reading(NamedTuple):
@@ -165,6 +182,33 @@ class Registry:
             return SampleSeen(path, Observation(host=host, sample=sample, now=now), reading.is_news)
 
         self._follow(_Watched(path=path, decode=sample_seen, gone=Gone(path)))
+
+    def follow_facts(self, folder: str) -> None:
+        """The names in a folder of which each znode is one fact; it may not be there yet."""
+        self._follow(
+            _Watched(
+                path=folder,
+                decode=lambda reading: FactsSeen(folder, _names(reading)),
+                gone=FactsSeen(folder, frozenset()),
+                is_children=True,
+                is_awaited=True,
+            )
+        )
+
+    def follow_fact(
+        self, folder: str, name: str, decode: Callable[[bytes | None], Any], *, awaits: bool = False
+    ) -> None:
+        """One fact; `awaits` where no list of its folder is followed."""
+        path = f"{folder}/{escape(name)}"
+
+        def seen(reading: Reading) -> Event:
+            fact = decode(reading.content)
+            if isinstance(fact, Problem):
+                log.error("%s cannot be used: %s", path, fact.message)
+                return FactSeen(folder, name, None)
+            return FactSeen(folder, name, fact)
+
+        self._follow(_Watched(path=path, decode=seen, gone=FactSeen(folder, name, None), is_awaited=awaits))
 
     def forget(self, path: str) -> None:
         """Stop following a znode; a watch that is still set on it fires into the void."""

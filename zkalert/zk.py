@@ -56,6 +56,7 @@ __all__ = [
     "TransactionFailed",
     "commit",
     "connect",
+    "last_zxid",
     "leave",
     "listen",
     "make_client",
@@ -291,6 +292,11 @@ def commit(client: Client, operations: Sequence[Operation]) -> list[Any]:
                 raise result
             raise TransactionFailed(operation, result)
     return results
+
+
+def last_zxid(client: Client) -> int:
+    """The number of the newest transaction that this client has seen the ensemble answer with."""
+    return int(client.last_zxid)
 
 
 def read_below(client: Client, folder: str) -> Iterator[tuple[str, bytes, Any]]:

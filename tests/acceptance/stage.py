@@ -18,7 +18,7 @@ import pytest
 
 from tests.helpers import wait_for
 from zkalert.engine import Engine, EngineSettings, Listener, Status, Told
-from zkalert.model import Alert, Effect, HostInfo, Level, Sample, Target, ZookeeperSettings
+from zkalert.model import Alert, Channel, Effect, HostInfo, Level, Sample, Target, ZookeeperSettings
 from zkalert.rulefile import parse
 from zkalert.tree import Tree, decode_alert, encode_host, encode_sample
 from zkalert.zk import Client, NoNodeError
@@ -164,7 +164,7 @@ class Stage:
             zookeeper=zookeeper or self.zookeeper,
             host="engine-host",
             rules=parsed,
-            channels=channels or {},
+            channels={name: Channel(name=name, urls=urls) for name, urls in (channels or {}).items()},
             folder=self.folder,
         )
 

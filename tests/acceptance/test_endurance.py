@@ -23,6 +23,7 @@ from zkalert.localzk import LocalEnsemble, LocalServer
 from zkalert.localzk.server import free_ports
 from zkalert.model import (
     Alert,
+    Channel,
     Delivery,
     DeliveryState,
     Effect,
@@ -523,7 +524,7 @@ def test_a_day_old_message_for_a_channel_that_is_gone_is_given_up_and_holds_up_n
 
 def test_after_a_restart_no_resolved_overtakes_its_firing(stage: Stage, http_receiver: HttpReceiver) -> None:
     url = http_receiver.url("/hook", "json")
-    (target,) = channel_targets("ops", (url,))
+    (target,) = channel_targets(Channel(name="ops", urls=(url,)))
     for number in range(12):
         for phase, ago in ((Phase.RESOLVED, 10), (Phase.FIRING, 20)):
             entry(stage, target.id, at=time.time() - ago, phase=phase, episode=f"{number * 7919:016x}")

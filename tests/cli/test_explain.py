@@ -16,7 +16,7 @@ import pytest
 
 from tests.helpers import HttpReceiver, wait_for
 from zkalert.engine import Engine, EngineSettings
-from zkalert.model import HostInfo, Sample, Value, ZookeeperSettings
+from zkalert.model import Channel, HostInfo, Sample, Value, ZookeeperSettings
 from zkalert.rulefile import parse
 from zkalert.tree import Tree, encode_host, encode_sample
 from zkalert.zk import Client, NoNodeError
@@ -219,7 +219,8 @@ def test_an_engine_that_told_it_is_seen_to_have_told_it(
     publish(client, tree, "web1", sample("memory_usage", percent=95.0))
     url = http_receiver.url("/hook", "json")
     rules, _ = parse(RULES, "rules.yaml")
-    engine = Engine(EngineSettings(zookeeper=settings, host="here", rules=rules, channels={"ops": (url,)}))
+    channels = {"ops": Channel(name="ops", urls=(url,))}
+    engine = Engine(EngineSettings(zookeeper=settings, host="here", rules=rules, channels=channels))
     thread = threading.Thread(target=engine.run)
     thread.start()
     try:

@@ -143,7 +143,7 @@ def _rules(paths: Sequence[Path], config: Config) -> tuple[Rule, ...]:
 
 
 def _backtest(rules: Sequence[Rule], config: Config, since: float | None) -> Backtest:
-    channels = {name: channel_targets(name, channel.urls) for name, channel in config.channels.items()}
+    channels = {name: channel_targets(channel) for name, channel in config.channels.items()}
     return Backtest(rules, channels=channels or stand_ins(rules), labels={config.host: config.labels}, since=since)
 
 

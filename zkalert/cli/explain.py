@@ -63,7 +63,7 @@ def explain(
         chosen = _chosen(survey.series_of(rule, seen), seen, host, instance)
         seen = await_next(reader, seen, chosen)
     found = {one.key: one for one in survey.series_of(rule, seen)}
-    channels = {name: channel_targets(name, channel.urls) for name, channel in config.channels.items()}
+    channels = {name: channel_targets(channel) for name, channel in config.channels.items()}
     stories = survey.stories([found[one.key] for one in chosen], seen, rules, channels)
     explanation = Explanation(
         rule=rule,

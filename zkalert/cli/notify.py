@@ -42,7 +42,7 @@ def _of_channel(name: str, config: Config) -> tuple[Target, ...]:
     """The targets of a channel of the configuration. Raises UsageError where there is none of that name."""
     found = config.channels.get(name)
     if found is not None:
-        return channel_targets(name, found.urls)
+        return channel_targets(found)
     if config.source is None:
         raise UsageError(f'no configuration was found, so there is no channel "{name}"; give --config FILE or a URL')
     if not config.channels:
@@ -54,7 +54,7 @@ def _of_channel(name: str, config: Config) -> tuple[Target, ...]:
 
 def _tell(target: Target, message: Message) -> bool:
     """Send to one target and print a line about it; whether it was delivered."""
-    result = AppriseSender(target).send(None, message)
+    result = AppriseSender(target).send((), message)
     where = f"{target.id}  {masked(target.url or '')}"
     took = f"{result.seconds * 1000:.0f} ms"
     if result.state is SendState.DELIVERED:

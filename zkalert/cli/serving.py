@@ -35,7 +35,7 @@ def engine_settings(config: Config, zookeeper: ZookeeperSettings, rules: tuple[P
         host=config.host,
         rules=rule_set.rules,
         rules_digest=rulefile.digest(rule_set.rules),
-        channels={name: channel.urls for name, channel in config.channels.items()},
+        channels=config.channels,
         folder=config.source.parent if config.source else None,
     )
 

@@ -12,10 +12,32 @@ from pathlib import Path
 
 from zkalert import documents
 from zkalert.config.meaning import Settings
-from zkalert.config.values import NO_FLAGS, Channel, Config, Flags, HistorySettings
+from zkalert.config.values import (
+    NO_FLAGS,
+    Config,
+    Flags,
+    Heartbeat,
+    HistorySettings,
+    HostDown,
+    PublishedRules,
+    ZookeeperLost,
+)
 from zkalert.model import DocumentError, Finding, Level, UsageError, ZookeeperSettings
 
-__all__ = ["Channel", "Config", "Flags", "HistorySettings", "find", "load", "read", "read_file", "zookeeper_of"]
+__all__ = [
+    "Config",
+    "Flags",
+    "Heartbeat",
+    "HistorySettings",
+    "HostDown",
+    "PublishedRules",
+    "ZookeeperLost",
+    "find",
+    "load",
+    "read",
+    "read_file",
+    "zookeeper_of",
+]
 
 DEFAULT_FILES = (Path("zkalert.yaml"), Path("/etc/zkalert/zkalert.yaml"))
 

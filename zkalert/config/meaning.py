@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from zkalert.config.values import Channel, Config, Flags, HistorySettings
+from zkalert.config.values import Config, Flags, HistorySettings
 from zkalert.documents import Document
 from zkalert.metrics import (
     FAMILIES,
@@ -23,7 +23,7 @@ from zkalert.metrics import (
     parse_duration,
     parse_quantity,
 )
-from zkalert.model import Finding, TlsSettings, UsageError, ZookeeperSettings
+from zkalert.model import Channel, Finding, TlsSettings, UsageError, ZookeeperSettings
 
 MAX_SECRET = 64 * 1024
 DEFAULT_ROOT = "/zkalert"

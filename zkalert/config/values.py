@@ -6,15 +6,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zkalert.model import EMPTY, ZookeeperSettings
+from zkalert.model import EMPTY, Action, Channel, Route, Run, Severity, ZookeeperSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """Where messages go: apprise URLs, with their secrets filled in; never printed whole."""
+class HostDown:
+    """The rule that is built in: a host whose sampler is gone for `after` seconds. `action` is who hears of it."""
 
-    name: str
-    urls: tuple[str, ...] = field(repr=False)
+    after: float = 30.0
+    severity: Severity = Severity.CRITICAL
+    actions: tuple[Action, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZookeeperLost:
+    """These channels are told by the engine itself once ZooKeeper has been gone for `after` seconds."""
+
+    channels: tuple[str, ...]
+    after: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A URL that is asked for every so many seconds while evaluation and delivery make progress."""
+
+    url: str = field(repr=False)
+    every: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRules:
+    """Whether rules come from ZooKeeper, and whether those may bring shell lines and literal URLs."""
+
+    is_followed: bool = False
+    may_run: bool = False
+    may_have_urls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +70,11 @@ NO_FLAGS = Flags()
 class Config:
     """Everything a command needs to know, made once.
 
-    `zookeeper` is None where no hosts are configured: `up` then starts a local server. `intervals` holds the
-    families whose cadence was changed (seconds). `rules` are files and folders: absolute those of the file, as given
-    those of flags. `source` is the file this came from, None without one.
+    `zookeeper` is None where no hosts are configured: `up` then starts a local server. `intervals` holds the families
+    whose cadence was changed (seconds). `rules` are files and folders: absolute those of the file, as given those of
+    flags. `host_down` None switches that rule off. `actions` are the commands that this host offers to run for its
+    own alerts, by name; without `may_run` no command runs at all, here and by this engine. `source` is the file this
+    came from, None without one.
     """
 
     host: str
@@ -57,4 +85,11 @@ class Config:
     history: HistorySettings = HistorySettings()
     rules: tuple[Path, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    host_down: HostDown | None = HostDown()
+    on_zookeeper_lost: ZookeeperLost | None = None
+    heartbeat: Heartbeat | None = None
+    actions: Mapping[str, Run] = field(default_factory=dict)
+    may_run: bool = True
+    published_rules: PublishedRules = PublishedRules()
     source: Path | None = None

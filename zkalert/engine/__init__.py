@@ -23,6 +23,7 @@ from zkalert.engine.status import HostStatus, Status
 from zkalert.metrics import format_limit, format_value
 from zkalert.model import (
     Action,
+    Channel,
     Effect,
     Phase,
     Rule,
@@ -51,7 +52,7 @@ STOOD_STILL = 0.25  # seconds that a wake-up may be late, before the process cou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What an engine works with: rules that were checked, and the URLs of each channel.
+    """What an engine works with: rules that were checked, and the channels.
 
     `folder` is where relative commands are found. `show` names families to follow for the eye, even without rules.
     """
@@ -60,7 +61,7 @@ class EngineSettings:
     host: str
     rules: tuple[Rule, ...]
     rules_digest: str = ""
-    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
     folder: Path | None = None
     show: frozenset[str] = frozenset()
 
@@ -189,7 +190,7 @@ class Engine:
     def reload(self, settings: EngineSettings) -> None:
         """Go on with other rules and channels; the caller has checked them. Connection settings stay as they are."""
         self._settings = settings
-        channels = {name: channel_targets(name, urls) for name, urls in settings.channels.items()}
+        channels = {name: channel_targets(channel) for name, channel in settings.channels.items()}
 
         def route(rule: Rule, effect: Effect) -> tuple[Target, ...]:
             chosen, unknown = effect_targets(rule, effect, channels)

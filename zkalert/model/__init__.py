@@ -15,6 +15,7 @@ The error tree, drawn once::
 """
 
 from zkalert.model.alerts import (
+    ActionResult,
     Alert,
     Clock,
     Effect,
@@ -38,6 +39,14 @@ from zkalert.model.base import (
     Value,
     ZkalertError,
 )
+from zkalert.model.channels import (
+    GROUP_WORDS,
+    Channel,
+    Format,
+    QuietHours,
+    Rate,
+    Route,
+)
 from zkalert.model.delivery import (
     Delivery,
     DeliveryState,
@@ -53,6 +62,7 @@ from zkalert.model.rules import (
     MEMBERS_HOST,
     Across,
     Action,
+    Brake,
     Condition,
     Escalation,
     Flap,
@@ -70,6 +80,7 @@ from zkalert.model.rules import (
     Step,
     Term,
     Total,
+    Where,
     Window,
 )
 from zkalert.model.rulewords import (
@@ -89,15 +100,20 @@ from zkalert.model.settings import (
     TlsSettings,
     ZookeeperSettings,
 )
-from zkalert.model.silences import Silence
+from zkalert.model.silences import Ack, Silence
 
 __all__ = [
     "EMPTY",
+    "GROUP_WORDS",
     "MEMBERS_HOST",
+    "Ack",
     "Across",
     "Action",
+    "ActionResult",
     "Alert",
     "Alive",
+    "Brake",
+    "Channel",
     "Clock",
     "Comparator",
     "Condition",
@@ -108,6 +124,7 @@ __all__ = [
     "Escalation",
     "Finding",
     "Flap",
+    "Format",
     "Hold",
     "HostInfo",
     "HostMatch",
@@ -129,7 +146,10 @@ __all__ = [
     "Phase",
     "Problem",
     "Quiet",
+    "QuietHours",
+    "Rate",
     "Reason",
+    "Route",
     "Rule",
     "Run",
     "Sample",
@@ -151,6 +171,7 @@ __all__ = [
     "UsageError",
     "Value",
     "Verdict",
+    "Where",
     "Window",
     "ZkalertError",
     "ZookeeperSettings",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from zkalert.model.base import EMPTY, Value
 from zkalert.model.rulewords import Comparator, Severity, Threshold
 from zkalert.model.samples import Metric
+from zkalert.model.silences import Ack
 
 
 class State(str, Enum):
@@ -120,15 +121,33 @@ class Clock(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionResult:
+    """What came of a command that an alert ran: its name, the phase it ran for, when it ended, how long it took.
+
+    `exit_code` is None where it has none (killed, never started, not known); `detail` is a sentence, `tail` the end of
+    its output.
+    """
+
+    name: str
+    phase: str
+    at: float
+    seconds: float = 0.0
+    exit_code: int | None = None
+    detail: str = ""
+    tail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """The state of one series under one rule, from leaving inactive until it is inactive again.
 
     `clocks` has one entry for each step of the rule. `severity` is that of the highest step that fires; `metric` to
     `clear` are those of the condition and step that `value` was held against. `since` is when the condition became
-    true, `peak` the worst value seen, `told` the severities that messages went out for. `repeat_at` and
-    `escalate_at` are when the next of them is due; `repeats`, `escalations` and `rises` count them. `is_quiet` says
-    that it fires for want of data. `writer` is the stamp of the write that stored it. `missing` measures how long
-    good samples have come without the alert's instance; a restart forgets it.
+    true, `peak` the worst value seen, `told` the severities that messages went out for. `repeat_at` and `escalate_at`
+    are when the next of them is due; `repeats`, `escalations` and `rises` count them. `is_quiet` says that it fires
+    for want of data. `ack` is the acknowledgement that it has, `heard` the ids of the targets that hear of its end,
+    `actions` the last commands that ran for it. `writer` is the stamp of the write that stored it. `missing` measures
+    how long good samples have come without the alert's instance; a restart forgets it.
     """
 
     rule: str
@@ -160,6 +179,9 @@ class Alert:
     escalate_at: float | None = None
     is_quiet: bool = False
     missing: Hold | None = None
+    ack: Ack | None = None
+    heard: tuple[str, ...] = ()
+    actions: tuple[ActionResult, ...] = ()
     writer: str = ""
 
     @property
@@ -181,7 +203,8 @@ class Effect:
 
     `name` tells phases of one kind apart (`repeated-2`, `escalated-critical`); without it the phase's own word does.
     `escalation` is the index of the rule's escalation that an ESCALATED effect belongs to, None for a higher level.
-    `readings` has what the metrics in `Rule.reads` said on the alert's host (and instance) at that moment.
+    `readings` has what the metrics in `Rule.reads` said on the alert's host (and instance) at that moment. `note` is a
+    sentence that belongs into the message; `is_drill` marks what nothing has happened for.
     """
 
     alert: Alert
@@ -197,6 +220,8 @@ class Effect:
     summary: str = ""
     description: str = ""
     runbook: str = ""
+    note: str = ""
+    is_drill: bool = False
 
     @property
     def id(self) -> str:

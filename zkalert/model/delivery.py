@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from zkalert.model.alerts import Effect
 from zkalert.model.base import EMPTY
+from zkalert.model.channels import Channel, Format
 from zkalert.model.rules import Run
 
 
 class DeliveryState(str, Enum):
     """How far one effect has got with one target.
 
-    NEW: nothing was tried. CLAIMED: an engine is about to act, or died while it did. DELIVERED: done, and marked.
-    FAILED: will not be tried again. UNKNOWN: a command was claimed by an engine that died: it may have run, and is
-    never run again.
+    NEW: nothing was tried. HELD: withheld for now; `detail` says why. CLAIMED: an engine is about to act, or died while
+    it did. DELIVERED: done, and marked. FAILED: will not be tried again. UNKNOWN: a command was claimed by an engine
+    that died: it may have run, and is never run again. DROPPED: not to be told any more; `detail` says why.
     """
 
     NEW = "new"
+    HELD = "held"
     CLAIMED = "claimed"
     DELIVERED = "delivered"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    DROPPED = "dropped"
 
     @property
     def is_done(self) -> bool:
-        return self not in (DeliveryState.NEW, DeliveryState.CLAIMED)
+        return self not in (DeliveryState.NEW, DeliveryState.HELD, DeliveryState.CLAIMED)
 
 
 class TargetKind(str, Enum):
@@ -40,7 +44,8 @@ class Target:
     """One place that effects go to: one URL of a channel, or one command.
 
     `id` stands in the ledger and carries no secret; `name` is what logs and tables show (a channel's name, a
-    masked URL, or the command's first word).
+    masked URL, or the command's first word). `channel` is the one that the URL belongs to, None for a URL that stands
+    in a rule.
     """
 
     id: str
@@ -48,11 +53,15 @@ class Target:
     name: str
     url: str | None = field(default=None, repr=False)
     run: Run | None = None
+    channel: Channel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One target's line in the ledger of an effect."""
+    """One target's line in the ledger of an effect.
+
+    `digest` is the id of the message of several effects that it was claimed for, empty where it goes alone.
+    """
 
     target: str
     kind: TargetKind
@@ -61,6 +70,7 @@ class Delivery:
     attempts: int = 0
     at: float | None = None
     detail: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +97,11 @@ class MessageKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """An effect in words: plain text, ready to send. `problem` names a template that failed.
+    """One effect, or several in a digest, in words, ready to send. `problem` names a template that failed.
 
-    `fields` is what programs want of it (rule, host, severity, ...), as texts; webhooks get it beside the words.
+    `body` is written in `format`; `text` is the same in plain text, for those who read no other. `thread` is the same
+    for all messages of one episode (empty for a digest). `fields` is what programs want of it (rule, host, severity,
+    ...), as texts; `document` is the whole as the documented JSON, for webhooks.
     """
 
     key: str
@@ -97,7 +109,11 @@ class Message:
     body: str
     kind: MessageKind
     problem: str = ""
+    format: Format = Format.TEXT
+    text: str = ""
+    thread: str = ""
     fields: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SendState(str, Enum):
@@ -112,10 +128,13 @@ class SendState(str, Enum):
 class SendResult:
     """What came of one try: `detail` is a sentence without secrets, `seconds` how long it took.
 
-    `is_retryable` says whether another try could end better; an UNKNOWN notification is retryable.
+    `is_retryable` says whether another try could end better; an UNKNOWN notification is retryable. Of a command,
+    `exit_code` is its own (None where it has none) and `tail` the end of what it wrote.
     """
 
     state: SendState
     is_retryable: bool = False
     detail: str = ""
     seconds: float = 0.0
+    exit_code: int | None = None
+    tail: str = ""

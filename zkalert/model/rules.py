@@ -151,13 +151,46 @@ class Notify:
     at: frozenset[Phase] = frozenset(Phase)
 
 
+class Where(str, Enum):
+    """Where a command runs: beside the engine, or by the sampler of the alert's host."""
+
+    ENGINE = "engine"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """A limit on commands over all hosts of the cluster: `at_once` of them run, `most` in any `per` seconds.
+
+    All rules that name one `group` share it; without one it is the rule's own. What it stops is told to `then` (None:
+    to those who hear of the alert).
+    """
+
+    at_once: int = 1
+    per: float = 3600.0
+    most: int = 3
+    group: str = ""
+    then: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Run a command: an argument vector, or a line for `/bin/sh -c`. `timeout` in seconds."""
+    """Run a command: an argument vector, or a line for `/bin/sh -c`. `timeout` in seconds.
+
+    With `where` HOST, `command` is the name of an action that the host's own configuration has. `user` runs it as
+    somebody else, `cwd` elsewhere than beside the configuration; `umask` None leaves that as it is; `is_clean` gives it
+    no variables but its own and `PATH`, `HOME`, `LANG`.
+    """
 
     command: tuple[str, ...] | str
     timeout: float = 30.0
     at: frozenset[Phase] = frozenset({Phase.FIRING})
+    where: Where = Where.ENGINE
+    brake: Brake | None = None
+    user: str | None = None
+    cwd: str | None = None
+    umask: int | None = None
+    is_clean: bool = False
 
 
 Action: TypeAlias = Notify | Run

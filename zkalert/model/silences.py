@@ -1,4 +1,4 @@
-"""What keeps messages quiet for a while."""
+"""What people say of alerts: silences keep messages quiet for a while, acknowledgements stop reminders."""
 
 from __future__ import annotations
 
@@ -13,16 +13,41 @@ from zkalert.model.rulewords import Severity
 class Silence:
     """Messages of the alerts that match in everything are withheld from `starts_at` until just before `ends_at`.
 
-    `rule`, `host` and the values of `labels` are globs. A label matches if it is one of the rule, the host or the
-    instance.
+    `rule`, `host`, `instance` and the values of `labels` are globs; an alert without an instance matches `*` alone. A
+    label matches if it is one of the rule, the host or the instance. With `cron` (five fields, in the time of
+    `timezone`) it is on only for `span` seconds from each moment that this names, between `starts_at` and `ends_at`.
+    `is_hold` says that a command keeps it alive.
     """
 
     id: str
     rule: str = "*"
     host: str = "*"
+    instance: str = "*"
     severities: frozenset[Severity] = frozenset(Severity)
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     starts_at: float
     ends_at: float
+    cron: str = ""
+    timezone: str = "UTC"
+    span: float = 0.0
     comment: str = ""
     author: str = ""
+    is_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """Somebody has seen an alert (of this `episode`): no reminders and no escalation until `ends_at`, or its end.
+
+    `ends_at` None: for as long as it fires.
+    """
+
+    episode: str
+    at: float
+    ends_at: float | None = None
+    author: str = ""
+    comment: str = ""
+
+    def holds(self, at: float) -> bool:
+        """Whether it counts at a moment."""
+        return self.ends_at is None or at < self.ends_at

@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote, unquote, unquote_plus
 
 from zkalert.metrics import nearest
-from zkalert.model import Action, Effect, Phase, Rule, Run, Severity, Target, TargetKind
+from zkalert.model import Action, Channel, Effect, Phase, Rule, Run, Severity, Target, TargetKind
 
 DEFAULT_CHANNEL = "default"
 
@@ -120,9 +121,9 @@ def _once(found: Iterable[Target]) -> tuple[Target, ...]:
     return tuple(kept.values())
 
 
-def channel_targets(name: str, urls: Iterable[str]) -> tuple[Target, ...]:
+def channel_targets(channel: Channel) -> tuple[Target, ...]:
     """The targets of a channel: one for each URL and recipient; the same one twice counts once."""
-    return _url_targets(name, name, urls)
+    return tuple(replace(target, channel=channel) for target in _url_targets(channel.name, channel.name, channel.urls))
 
 
 def url_targets(url: str) -> tuple[Target, ...]:

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ class AppriseSender:
         self._url = target.url
         self._service: _Service | None = None
 
-    def send(self, effect: Effect | None, message: Message, *, is_repeat: bool = False) -> SendResult:  # noqa: ARG002 - the dispatcher calls all senders alike; a URL gets words only
+    def send(self, effects: Sequence[Effect], message: Message, *, is_repeat: bool = False) -> SendResult:  # noqa: ARG002 - the dispatcher calls all senders alike; a URL gets words only
         """Send `message` once; never raises. `is_repeat` adds a line that says so.
 
         A time-out is bounded by the sockets: 5 s to connect, 4 s for each read. A receiver that drips its answer can

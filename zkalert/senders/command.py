@@ -15,7 +15,7 @@ import selectors
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,13 @@ class RunSender:
         self._run = run
         self._cwd = cwd
 
-    def send(self, effect: Effect, message: Message, *, is_repeat: bool = False) -> SendResult:  # noqa: ARG002 - the dispatcher calls all senders alike; a command is never repeated
+    def send(self, effects: Sequence[Effect], message: Message, *, is_repeat: bool = False) -> SendResult:  # noqa: ARG002 - the dispatcher calls all senders alike; a command is never repeated
         """Run the command once and wait for it; never raises.
 
         Done is when it has ended and closed its output, so what it leaves running must not hold on to that. Exit
         code 0 is delivered. Nothing is worth another try: a restart that is done twice can hurt.
         """
+        (effect,) = effects
         started = clock.monotonic()
         output = _Output(MAX_OUTPUT)
         try:

@@ -23,6 +23,13 @@ class Tree:
         self.hosts = f"{self.root}/hosts"
         self.alerts = f"{self.root}/alerts"
         self.engines = f"{self.root}/engines"
+        self.silences = f"{self.root}/silences"
+        self.acks = f"{self.root}/acks"
+        self.brakes = f"{self.root}/brakes"
+        self.dead = f"{self.root}/dead"
+        self.resend = f"{self.root}/resend"
+        self.blobs = f"{self.root}/rules/blobs"
+        self.current_rules = f"{self.root}/rules/current"
         self._hosts_prefix = self.hosts + "/"
 
     def host(self, host: str) -> str:
@@ -60,6 +67,33 @@ class Tree:
 
     def engine(self, engine: str) -> str:
         return f"{self.engines}/{escape(engine)}"
+
+    def silence(self, id_: str) -> str:
+        return f"{self.silences}/{escape(id_)}"
+
+    def ack(self, episode: str) -> str:
+        return f"{self.acks}/{escape(episode)}"
+
+    def brake(self, group: str) -> str:
+        return f"{self.brakes}/{escape(group)}"
+
+    def dead_entry(self, effect_id: str) -> str:
+        """Where an entry of the outbox goes that could not be delivered."""
+        return f"{self.dead}/{escape(effect_id)}"
+
+    def resend_entry(self, effect_id: str) -> str:
+        """The wish that a dead entry be tried again."""
+        return f"{self.resend}/{escape(effect_id)}"
+
+    def requests(self, host: str) -> str:
+        """What a host is asked to run."""
+        return f"{self.root}/actions/{escape(host)}"
+
+    def request(self, host: str, effect_id: str) -> str:
+        return f"{self.requests(host)}/{escape(effect_id)}"
+
+    def blob(self, digest: str) -> str:
+        return f"{self.blobs}/{escape(digest)}"
 
     def shard(self, shard: int) -> str:
         return f"{self.root}/shards/{shard}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -47,7 +47,7 @@ RUNS_AT_ONCE = 4
 class Sender(Protocol):
     """Sends to one target. It never raises: whatever happens is a result."""
 
-    def send(self, effect: Effect, message: Message, *, is_repeat: bool) -> SendResult: ...
+    def send(self, effects: Sequence[Effect], message: Message, *, is_repeat: bool) -> SendResult: ...
 
 
 class DeliveryLog(Protocol):
@@ -326,7 +326,7 @@ class Dispatcher:
         message = render(job.effect)
         if message.problem:
             log.warning("%s: %s; the plain text goes out", job.effect.key, message.problem)
-        job.result = sender.send(job.effect, message, is_repeat=job.is_repeat)
+        job.result = sender.send((job.effect,), message, is_repeat=job.is_repeat)
         retry_in = self._retry_in(target, job, job.result)
         self._say(target, job, retry_in)
         told = Told(
