@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,7 +32,7 @@ from zkalert.backtest import (
 )
 from zkalert.backtest.past import MOST_TOLD
 from zkalert.backtest.show import Result, as_json, as_text, damage
-from zkalert.model import Rule, Sample, Severity, ZkalertError
+from zkalert.model import HostInfo, Rule, Sample, Severity, ZkalertError
 from zkalert.tree import encode_sample
 
 START = 1_795_000_000.0
@@ -197,6 +198,15 @@ rules:
      overrides: [{instances: [/b], threshold: 90}]}
   - {name: avg, metric: memory_usage.percent, over: 1m, stat: avg, comparator: ">", threshold: 60, severity: info}
   - {name: kernel, metric: host.kernel, comparator: "!=", threshold: "6.1", severity: info}
+  - {name: swaps, metric: swap_usage.in, comparator: ">", threshold: 100, duration: 10s, severity: info}
+  - name: received
+    metric: network_io.rx_bytes
+    instances: "*"
+    not_instances: [eth1]
+    comparator: ">"
+    levels: [{severity: info, threshold: 100, clear: 50}, {severity: critical, threshold: 150}]
+  - {name: sent, metric: network_io.tx_bytes, instances: "*", comparator: "<", threshold: 40, duration: 10s,
+     severity: info}
 """
 
 
@@ -205,6 +215,13 @@ def test_rules_that_are_asked_only_when_it_matters_say_the_same(seed: int, monke
     """Rules that see every sample are the measure for those that see only the samples that concern them."""
     chance = random.Random(seed)
     samples: list[Sample] = []
+    counts: dict[str, float] = defaultdict(float)
+
+    def counted(name: str) -> float:
+        """The next value of a counter, which starts anew now and then."""
+        counts[name] = chance.randrange(1000) + (counts[name] if chance.random() < 0.95 else 0)
+        return counts[name]
+
     for index in range(400):
         of: dict[str, Any] = {"at": START + 5 * index, "interval": 5.0, "max_age": 15.0}
         if chance.random() < 0.9:
@@ -212,11 +229,40 @@ def test_rules_that_are_asked_only_when_it_matters_say_the_same(seed: int, monke
         disks = {name: {"percent": chance.randrange(100)} for name in ("/a", "/b", "/c") if chance.random() < 0.9}
         samples.append(Sample(family="disk_usage", instances=disks, **of))
         samples.append(Sample(family="host", values={"kernel": chance.choice(["6.1", "6.1", "6.2"])}, **of))
+        if chance.random() < 0.9:
+            swaps = {"in": counted("in")} if chance.random() < 0.9 else {}
+            samples.append(Sample(family="swap_usage", values=swaps, **of))
+        cards = {
+            name: {"rx_bytes": counted(f"{name} rx"), "tx_bytes": counted(f"{name} tx")}
+            for name in ("eth0", "eth1", "eth2")
+            if chance.random() < 0.9
+        }
+        samples.append(Sample(family="network_io", instances=cards, **of))
     pruned = as_json(Result(report=report(MANY, samples), sources=()))
-    monkeypatch.setattr(replay, "_alarm", lambda _: None)
+    monkeypatch.setattr(replay, "alarm_of", lambda _: None)
     assert pruned == as_json(Result(report=report(MANY, samples), sources=()))
     fired = {one["rule"] for one in pruned["rules"] if one["episodes"]}
     assert fired == {one.name for one in rules_of(MANY)}
+
+
+def test_a_rate_needs_two_samples_since_its_rule_follows_the_host() -> None:
+    rules = rules_of("""
+rules:
+  - {name: always, metric: swap_usage.in, comparator: ">", threshold: 100, severity: info}
+  - {name: of-role, metric: swap_usage.in, comparator: ">", threshold: 100, severity: info, hosts: {role: web}}
+""")
+    run = replay.Replay(rules, channels=stand_ins(rules))
+
+    def fired_after(index: int, count: int) -> set[str]:
+        at = START + 5 * index
+        run.sample("web1", Sample(family="swap_usage", at=at, interval=5.0, max_age=15.0, values={"in": count}), at)
+        return {alert.rule for alert in run.alerts()}
+
+    run.host(HostInfo(name="web1"), START)
+    assert [fired_after(0, 0), fired_after(1, 400)] == [set(), set()]
+    run.host(HostInfo(name="web1", labels={"role": "web"}), START + 6)
+    assert fired_after(2, 1000) == {"always"}
+    assert fired_after(3, 1600) == {"always", "of-role"}
 
 
 # Since, and what lies before.

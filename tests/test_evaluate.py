@@ -10,7 +10,7 @@ import pytest
 
 from tests.rulekit import COVER, Looker, condition, moment, rule, seen, term
 from zkalert.evaluate import MOST_SECONDS, covers, families_of, instance_kind, look_of, matches_host, variant
-from zkalert.evaluate.terms import Track
+from zkalert.evaluate.terms import Timeline, Track
 from zkalert.model import (
     Across,
     HostInfo,
@@ -331,6 +331,9 @@ def test_the_changes_of_a_text_are_counted() -> None:
 
 def test_instances_that_are_gone_leave_no_windows_behind() -> None:
     track = Track(term("disk_usage", 60.0), picks=lambda _: True)
+    timeline = Timeline()
     for number in range(2000):
-        track.read(seen("disk_usage", 5.0 * number, instances={f"/run/{number}": {"percent": 1.0}}), 5.0 * number)
+        observation = seen("disk_usage", 5.0 * number, instances={f"/run/{number}": {"percent": 1.0}})
+        timeline.move(observation)
+        track.read(observation, timeline)
     assert len(track._series) < 600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from zkalert.evaluate.windows import Series, _Ranks, _TwoStacks
+from zkalert.evaluate.buckets import FIRST_AT, Folded, Ranked, Row
+from zkalert.evaluate.windows import Series
 from zkalert.model import Stat, Window
 
 EXACT = settings(deadline=None, max_examples=100)
@@ -355,15 +357,9 @@ def test_memory_is_bounded_however_fast_samples_come(stat: Stat) -> None:
         entries = max(entries, len(series._buckets))
         assert series.observed() <= 60
     assert 600 < entries <= 1024
-    assert kept_by(series) == len(series._buckets)
-
-
-def kept_by(series: Series) -> int:
-    queue = series._kept
-    if isinstance(queue, _TwoStacks):
-        return len(queue._older) + len(queue._younger)
-    assert isinstance(queue, _Ranks)
-    return len(queue._ranked)
+    buckets = series._buckets
+    assert sys.getsizeof(buckets._bytes) <= 1.2 * len(buckets) * buckets._row.size
+    assert not isinstance(buckets, Ranked) or len(buckets._ranked) == len(buckets)
 
 
 def test_a_sample_every_5_s_over_an_hour_stays_exact() -> None:
@@ -424,15 +420,16 @@ def test_a_percentile_of_merged_samples_takes_the_last_of_each_bucket() -> None:
 def test_the_work_for_a_sample_does_not_grow_with_the_window(length: int) -> None:
     joined = 0
 
-    def join(a: int, b: int) -> int:
+    def join(a: Row, b: Row) -> Row:
         nonlocal joined
         joined += 1
-        return a + b
+        return (a[0] + b[0],)
 
-    queue = _TwoStacks(join)
+    buckets = Folded(join, 1)
     for number in range(10_000):
         if number >= length:
-            queue.pop()
-        queue.push(1)
-        assert queue.fold(1) == min(number + 1, length) + 1
+            buckets.pop()
+        buckets.push((number, 0, 0), (1,), (number, 0, 0))
+        assert buckets.fold((1,)) == (min(number + 1, length) + 1,)
+        assert buckets.ends((-1, 0, 0))[FIRST_AT] == max(0, number + 1 - length)
     assert joined <= 4 * 10_000

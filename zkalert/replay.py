@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from zkalert import model
-from zkalert.evaluate import goes_by_instance, instance_kind
-from zkalert.evaluate.compare import Judge, judge_of
-from zkalert.metrics import HOST_FAMILY, Kind, field_of
+from zkalert.evaluate import Alarm, alarm_of, instance_kind
+from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
     EMPTY,
+    Ack,
     Alert,
-    Comparator,
     Effect,
     HostInfo,
     Moment,
     Observation,
-    Quiet,
+    Route,
     Rule,
     Sample,
     Silence,
@@ -34,8 +32,6 @@ from zkalert.model import (
 )
 from zkalert.routing import Decision, Gate, effect_targets
 from zkalert.rulebook import Rulebook, RuleWatcher, alive_sample, readers
-
-_TRUE = model.Outcome.TRUE
 
 
 class Change(NamedTuple):
@@ -56,13 +52,19 @@ class Outcome(NamedTuple):
 
 
 class _Lane:
-    """What one host says of one family: the last sample, and who reads it (None: to be asked anew)."""
+    """What one host says of one family: the last sample, when it came, and who reads it (None: to be asked anew)."""
 
-    __slots__ = ("latest", "readers")
+    __slots__ = ("at", "host", "latest", "readers")
 
-    def __init__(self) -> None:
-        self.latest: Sample | None = None
-        self.readers: list[tuple[RuleWatcher, _Alarm | None]] | None = None
+    def __init__(self, host: str, first: Sample, at: float) -> None:
+        self.host = host
+        self.latest = first
+        self.at = at
+        self.readers: list[tuple[RuleWatcher, Alarm | None]] | None = None
+
+    def remind(self, watcher: RuleWatcher) -> None:
+        """Show a reader the last sample, which it may have slept through."""
+        watcher.observe(Observation(host=self.host, sample=self.latest, now=Moment(self.at, self.at)))
 
 
 class Replay:
@@ -73,17 +75,19 @@ class Replay:
         rules: Iterable[Rule],
         *,
         channels: Mapping[str, Sequence[Target]],
+        routes: Sequence[Route] = (),
         silences: Iterable[Silence] = (),
     ) -> None:
         self._rules = [rule for rule in rules if rule.enabled]
         self._channels = channels
+        self._routes = routes
         self._numbers = itertools.count(1)
         self._book = Rulebook(self._changed, lambda: f"{next(self._numbers):016x}")
         self._book.set_rules(self._rules)
         self._gate = Gate(self._rules, instance_kind=instance_kind)
         self._gate.silence(silences)
         self._hosts: dict[str, HostInfo] = {}
-        self._alarms = {rule.name: _alarm(rule) for rule in self._rules}
+        self._alarms = {rule.name: alarm_of(rule) for rule in self._rules}
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._awake: dict[tuple[str, str], set[str | None]] = {}  # by rule and host: instances that are not inactive
         self._gate_due = math.inf  # asked for only when the gate was told something: it looks through all that waits
@@ -96,8 +100,11 @@ class Replay:
         """A host comes, or has other labels now."""
         self.advance(at)
         if info.name in self._hosts:  # whoever is new has none
-            for (name, _), lane in self._lanes.items():
-                if name == info.name:
+            for lane in self._lanes.values():
+                if lane.host == info.name:
+                    for watcher, alarm in lane.readers or ():
+                        if alarm is not None:
+                            lane.remind(watcher)
                     lane.readers = None
         self._hosts[info.name] = info
         for watcher in self._book.watchers.values():
@@ -125,6 +132,11 @@ class Replay:
             is_alive = before is None or before.values.get("alive") != 0
             sample = _with_life(sample, host, at, is_alive=is_alive)
         self._judge(host, sample, at)
+
+    def acknowledge(self, acks: Mapping[str, Ack], at: float) -> None:
+        """These are all acknowledgements that there are now, by episode."""
+        self.advance(at)
+        self._book.acknowledge(acks, Moment(at, at))
 
     def advance(self, at: float) -> None:
         """Let time pass until `at`: durations end, reminders come, what waited goes out."""
@@ -156,20 +168,32 @@ class Replay:
     def _judge(self, host: str, sample: Sample, at: float) -> None:
         lane = self._lanes.get((host, sample.family))
         if lane is None:
-            lane = self._lanes[host, sample.family] = _Lane()
-        lane.latest = sample
+            lane = self._lanes[host, sample.family] = _Lane(host, sample, at)
         if lane.readers is None:
+            # Whoever follows the host only now knows nothing of the sample before.
             watchers = readers(self._book.watchers, self._hosts[host], sample.family)
             lane.readers = [(watcher, self._alarms[watcher.rule.name]) for watcher in watchers]
-        awake = self._awake
-        concerned = [
-            watcher
-            for watcher, alarm in lane.readers
-            if alarm is None or alarm(sample) or (awake and (watcher.rule.name, host) in awake)
-        ]
+            concerned = watchers
+        else:
+            concerned = self._concerned(lane, lane.readers, sample, at)
+        lane.latest, lane.at = sample, at
         if concerned:
             now = Moment(at, at)
             self._book.judge(Observation(host=host, sample=sample, now=now), concerned, now)
+
+    def _concerned(
+        self, lane: _Lane, of: Iterable[tuple[RuleWatcher, Alarm | None]], sample: Sample, at: float
+    ) -> list[RuleWatcher]:
+        """Those who make something of a sample; the others would stand where they stand."""
+        host, before, passed, awake = lane.host, lane.latest, at - lane.at, self._awake
+        concerned = []
+        for watcher, alarm in of:
+            if alarm is None or (awake and (watcher.rule.name, host) in awake):
+                concerned.append(watcher)
+            elif alarm(sample, before, passed):
+                lane.remind(watcher)
+                concerned.append(watcher)
+        return concerned
 
     def _latest(self, host: str, family: str) -> Sample | None:
         lane = self._lanes.get((host, family))
@@ -201,7 +225,7 @@ class Replay:
             problems: tuple[str, ...] = ()
             if decision.is_sent:
                 rule = self._variants[decision.effect.alert.episode]
-                targets, problems = effect_targets(rule, decision.effect, self._channels)
+                targets, problems = effect_targets(rule, decision.effect, self._channels, self._routes)
             self._outcomes.append(Outcome(self._at, decision, targets, problems))
 
     def _with_facts(self, rule: Rule, effect: Effect) -> Effect:
@@ -229,50 +253,3 @@ def _with_life(sample: Sample | None, host: str, at: float, *, is_alive: bool) -
     now = Moment(at, at)
     observation = None if sample is None else Observation(host=host, sample=sample, now=now)
     return alive_sample(observation, host, now, is_alive=is_alive).sample
-
-
-def _any_of(judges: Sequence[Judge]) -> Judge:
-    return lambda value: _TRUE if any(judge(value) is _TRUE for judge in judges) else model.Outcome.FALSE
-
-
-_Alarm: TypeAlias = "Callable[[Sample], bool]"
-"""Whether a sample crosses the threshold of a rule, in any of its series."""
-
-
-def _alarm(rule: Rule) -> _Alarm | None:
-    """The alarm of a rule that such a sample alone can wake; None where a rule has to see every sample.
-
-    A rule that remembers nothing, while all its series are inactive, makes something of a sample only if it crosses.
-    Most rules are so, and most of the time: asking the comparator alone is several times faster than a verdict.
-    """
-    condition = rule.conditions[0]
-    term = condition.term
-    field = field_of(term.metric)
-    is_plain = (
-        len(rule.conditions) == 1
-        and term.window is None
-        and condition.relative_to is None
-        and condition.comparator not in (Comparator.ABSENT, Comparator.CHANGED)
-        and field.kind is not Kind.COUNTER
-    )
-    if not is_plain or rule.across is not None or rule.overrides or rule.no_data.then is not Quiet.KEEP:
-        return None
-    judges = [
-        judge_of(condition.comparator, condition.threshold if step.threshold is None else step.threshold)
-        for step in rule.steps
-    ]
-    judge = judges[0] if len(judges) == 1 else _any_of(judges)
-    name, is_text = term.metric.field, field.kind is Kind.TEXT
-
-    def whole(sample: Sample) -> bool:
-        value = sample.values.get(name)
-        return value is not None and (type(value) is str) is is_text and judge(value) is _TRUE
-
-    def by_instance(sample: Sample) -> bool:
-        for values in sample.instances.values():
-            value = values.get(name)
-            if value is not None and (type(value) is str) is is_text and judge(value) is _TRUE:
-                return True
-        return False
-
-    return by_instance if goes_by_instance(rule, condition) else whole

@@ -22,6 +22,7 @@ from zkalert.model import (
     Metric,
     Notify,
     Override,
+    Route,
     Rule,
     Severity,
     State,
@@ -87,11 +88,12 @@ class Backtest:
         rules: Sequence[Rule],
         *,
         channels: Mapping[str, Sequence[Target]],
+        routes: Sequence[Route] = (),
         labels: Mapping[str, Mapping[str, str]] | None = None,
         since: float | None = None,
     ) -> None:
         self._rules = [rule for rule in rules if rule.enabled]
-        self._replay = Replay(self._rules, channels=channels)
+        self._replay = Replay(self._rules, channels=channels, routes=routes)
         self._labels = labels or {}
         self._since = since
         self._hosts: dict[str, HostInfo] = {}

@@ -5,6 +5,7 @@ something of. Nothing here knows what became of it before.
 """
 
 from zkalert.evaluate.across import PATIENCE, AcrossLook
+from zkalert.evaluate.alarms import Alarm, alarm_of
 from zkalert.evaluate.looks import JoinedLook, Look, PlainLook, Verdicts, look_of
 from zkalert.evaluate.matching import (
     covers,
@@ -22,11 +23,13 @@ __all__ = [
     "MOST_SECONDS",
     "PATIENCE",
     "AcrossLook",
+    "Alarm",
     "JoinedLook",
     "Look",
     "PlainLook",
     "Series",
     "Verdicts",
+    "alarm_of",
     "covers",
     "families_of",
     "goes_by_instance",

@@ -110,6 +110,8 @@ class PlainLook:
 class SingleLook:
     """One term with a memory: the rate of a counter, or a window."""
 
+    __slots__ = ("_is_whole_window", "_judge", "_ladders", "_timeline", "_track")
+
     def __init__(self, rule: Rule, variant: Variant) -> None:
         condition = rule.conditions[0]
         by_instance = goes_by_instance(rule, condition)
@@ -120,15 +122,22 @@ class SingleLook:
         )
         self._is_whole_window = not by_instance and condition.term.window is not None
         self._ladders = _Ladders(rule, variant)
+        self._judge = None if self._ladders.one is None else self._ladders.one.judge
         self._timeline = Timeline()
 
     def look(self, observation: Observation) -> Verdicts:
-        cover, ladders = observation.sample.max_age, self._ladders
-        at = self._timeline.move(observation)
+        cover, ladders, judge = observation.sample.max_age, self._ladders, self._judge
+        self._timeline.move(observation)
         if self._is_whole_window:
-            value = self._track.read_whole(observation, at)
-            return [] if value is None else [(None, ladders.of(None).verdict(value, cover))]
-        values = self._track.read(observation, at)
+            value = self._track.read_whole(observation, self._timeline)
+            if value is None:
+                return []
+            if judge is not None:
+                return [(None, Verdict(judge(value), value, cover))]
+            return [(None, ladders.of(None).verdict(value, cover))]
+        values = self._track.read(observation, self._timeline)
+        if judge is not None:
+            return [(instance, Verdict(judge(value), value, cover)) for instance, value in values.items()]
         return [(instance, ladders.of(instance).verdict(value, cover)) for instance, value in values.items()]
 
 

@@ -86,10 +86,10 @@ class Number:
         if timeline is None or self._seen.get(family) is observation:
             return
         self._seen[family] = observation
-        at = timeline.move(observation)
+        timeline.move(observation)
         for term in self._terms:
             if term.family == family:
-                term.values = term.track.read(observation, at)
+                term.values = term.track.read(observation, timeline)
                 term.until = observation.now.mono + observation.sample.max_age
         if self._above.family == family:
             self._is_complete = not observation.sample.errors

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
 
 from zkalert.evaluate.windows import Series
 from zkalert.metrics import Kind, field_of
-from zkalert.model import Moment, Observation, Stat, Term, Value, Window
+from zkalert.model import Observation, Stat, Term, Value, Window
 
 MOST_SECONDS = 1e10
 """What a line that never gets there is said to need: JSON has no infinity, and three centuries are as good."""
@@ -27,12 +26,12 @@ def finite(number: float) -> float | None:
     return None if math.isnan(number) else math.copysign(sys.float_info.max, number)
 
 
-class Point(NamedTuple):
-    """The last value of a counter, when it was seen, and when (on its host's clock) it was read."""
+def rate(last: float, value: float, passed: float) -> float | None:
+    """Per second from one value of a counter to the next, `passed` seconds (more than 0) later.
 
-    value: float
-    now: Moment
-    read_at: float
+    After a reset the count since then stands for the whole (as in Prometheus's `increase`).
+    """
+    return finite((value - last if value >= last else value) / passed)
 
 
 class Timeline:
@@ -42,21 +41,21 @@ class Timeline:
     middle one of the three spans is that of a clock that did not.
     """
 
-    __slots__ = ("_last", "at")
+    __slots__ = ("_last", "at", "passed")
 
     def __init__(self) -> None:
         self.at = 0.0
+        self.passed = 0.0  # from the sample before to the newest one
         self._last: tuple[float, float, float] | None = None
 
-    def move(self, observation: Observation) -> float:
-        """Go on to a sample; where it stands."""
+    def move(self, observation: Observation) -> None:
+        """Go on to a sample."""
         (at, mono), read_at = observation.now, observation.sample.at
         last, self._last = self._last, (at, mono, read_at)
         if last is not None:
             passed = middle(at - last[0], mono - last[1], read_at - last[2])
-            if passed > 0:
-                self.at += passed
-        return self.at
+            self.passed = passed if passed > 0 else 0.0
+            self.at += self.passed
 
 
 def middle(one: float, two: float, three: float) -> float:
@@ -71,6 +70,19 @@ class Track:
     `is_change`: only whether it changed is asked, 1 or 0.
     """
 
+    __slots__ = (
+        "_counts",
+        "_is_change",
+        "_is_counter",
+        "_is_time_to",
+        "_picks",
+        "_series",
+        "field",
+        "is_plain",
+        "is_text",
+        "window",
+    )
+
     def __init__(self, term: Term, *, picks: Callable[[str], bool] | None = None, is_change: bool = False) -> None:
         field = field_of(term.metric)
         self.field = term.metric.field
@@ -80,11 +92,12 @@ class Track:
         self._picks = picks
         self._is_counter = field.kind is Kind.COUNTER
         self._is_change = is_change
-        self._points: dict[str | None, Point] = {}
+        self._is_time_to = term.window is not None and term.window.stat is Stat.TIME_TO
+        self._counts: dict[str | None, Value] = {}  # of the sample before
         self._series: dict[str | None, Series | _Changes] = {}
 
-    def read(self, observation: Observation, at: float) -> dict[str | None, Value]:
-        """What a sample gives, by instance (None: the whole value), `at` on the timeline of its family.
+    def read(self, observation: Observation, timeline: Timeline) -> dict[str | None, Value]:
+        """What a sample gives, by instance (None: the whole value); the timeline of its family has moved on to it.
 
         A window that has seen too little, a counter seen once and a value of the wrong type give nothing.
         """
@@ -92,9 +105,9 @@ class Track:
         if self.is_plain:
             return found
         if window is None:
-            return self._rates(found, observation)
+            return self._rates(found, timeline.passed)
         values: dict[str | None, Value] = {}
-        cover = observation.sample.max_age
+        at, cover = timeline.at, observation.sample.max_age
         for instance, value in found.items():
             number = self._windowed(window, instance, value, at, cover)
             if number is not None:
@@ -103,13 +116,13 @@ class Track:
             self._series = {instance: self._series[instance] for instance in found}
         return values
 
-    def read_whole(self, observation: Observation, at: float) -> Value | None:
+    def read_whole(self, observation: Observation, timeline: Timeline) -> Value | None:
         """What `read` gives for the whole value, at less cost, where there is a window."""
         sample = observation.sample
         value = sample.values.get(self.field)
         if self.window is None or value is None or (type(value) is str) is not self.is_text:
             return None
-        return self._windowed(self.window, None, value, at, sample.max_age)
+        return self._windowed(self.window, None, value, timeline.at, sample.max_age)
 
     def _windowed(self, window: Window, instance: str | None, value: Value, at: float, cover: float) -> float | None:
         series = self._series.get(instance)
@@ -119,7 +132,7 @@ class Track:
         number = series.value()
         if number is None:
             return None
-        return finite(number if window.stat is not Stat.TIME_TO else min(number, MOST_SECONDS))
+        return finite(min(number, MOST_SECONDS) if self._is_time_to else number)
 
     def _found(self, observation: Observation) -> dict[str | None, Value]:
         field, sample, picks, is_text = self.field, observation.sample, self._picks, self.is_text
@@ -133,17 +146,16 @@ class Track:
                 found[instance] = value
         return found
 
-    def _rates(self, found: dict[str | None, Value], observation: Observation) -> dict[str | None, Value]:
-        before, rates = self._points, {}
-        fresh: dict[str | None, Point] = {}
-        for instance, value in found.items():
-            point = fresh[instance] = Point(float(value), observation.now, observation.sample.at)
-            last = before.get(instance)
-            rate = None if last is None else _rate(last, point)
-            if rate is not None:
-                rates[instance] = rate
-        self._points = fresh
-        return rates  # type: ignore[return-value]
+    def _rates(self, found: dict[str | None, Value], passed: float) -> dict[str | None, Value]:
+        before, self._counts = self._counts, found
+        rates: dict[str | None, Value] = {}
+        if passed:
+            for instance, value in found.items():
+                last = before.get(instance)
+                number = None if last is None else rate(last, value, passed)  # type: ignore[arg-type]
+                if number is not None:
+                    rates[instance] = number
+        return rates
 
     def _new_series(self, window: Window) -> Series | _Changes:
         if self._is_change or self.is_text:
@@ -180,16 +192,3 @@ class _Changes:
         if self._last_change is not None:
             return 1.0
         return None if self._series.value() is None else 0.0
-
-
-def _rate(last: Point, point: Point) -> float | None:
-    """Per second between two points; None where no time passed.
-
-    After a reset the count since then stands for the whole (as in Prometheus's `increase`).
-    """
-    (at, mono), (last_at, last_mono) = point.now, last.now
-    passed = middle(at - last_at, mono - last_mono, point.read_at - last.read_at)
-    if passed <= 0:
-        return None
-    increase = point.value - last.value if point.value >= last.value else point.value
-    return finite(increase / passed)
