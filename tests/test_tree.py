@@ -19,6 +19,7 @@ from zkalert.model import (
     Delivery,
     DeliveryState,
     Effect,
+    EngineInfo,
     Hold,
     HostInfo,
     Metric,
@@ -27,6 +28,7 @@ from zkalert.model import (
     Problem,
     Reason,
     Sample,
+    Seen,
     Severity,
     State,
     TargetKind,
@@ -149,9 +151,10 @@ def test_small_payloads_come_back_as_they_were() -> None:
     alive = Alive(machine="ab12", pid=4711, started_at=1700000000.5)
     assert tree.decode_alive(tree.encode_alive(alive)) == alive
     assert tree.decode_layout(tree.encode_layout()) == tree.LAYOUT_VERSION
-    assert tree.decode_seen(tree.encode_seen(1700000000.123)) == 1700000000.123
-    engine = tree.encode_engine(version="1", digest="d", host="web1", pid=7)
-    assert tree.decode_engine(engine) == "web1 (pid 7)"
+    assert tree.decode_seen(tree.encode_seen(Seen(1700000000.123, "d"))) == Seen(1700000000.123, "d")
+    engine = EngineInfo(version="1", rules="d", host="web1", pid=7)
+    assert tree.decode_engine(tree.encode_engine(engine)) == engine
+    assert engine.name == "web1 (pid 7)"
 
 
 @given(names, names)

@@ -72,6 +72,7 @@ class Family:
 
 
 HOST_FAMILY = "host"
+ENGINE_FAMILY = "engine"
 """The family that the engine adds to: it knows who is alive."""
 
 _RATE_OF = {
@@ -251,6 +252,12 @@ FAMILIES: dict[str, Family] = {
             interval=30.0,
         ),
         _family(
+            ENGINE_FAMILY,
+            "The engines of the tree; made by the one that owns it, about no host.",
+            Field("rules_skew", _F, "1 while the engines of the tree do not all run the same rules."),
+            main="rules_skew",
+        ),
+        _family(
             "uptime",
             "Time since boot.",
             Field("seconds", _S, "Time since boot."),
@@ -260,6 +267,10 @@ FAMILIES: dict[str, Family] = {
         ),
     )
 }
+
+
+SAMPLED = tuple(name for name in FAMILIES if name != ENGINE_FAMILY)
+"""The families that a sampler publishes."""
 
 
 class MetricError(ValueError):

@@ -195,10 +195,8 @@ class Registry:
             )
         )
 
-    def follow_fact(
-        self, folder: str, name: str, decode: Callable[[bytes | None], Any], *, awaits: bool = False
-    ) -> None:
-        """One fact; `awaits` where no list of its folder is followed."""
+    def follow_fact(self, folder: str, name: str, decode: Callable[[bytes | None], Any]) -> None:
+        """One fact, until `forget`; it may not be there yet, or no more, and come again."""
         path = f"{folder}/{escape(name)}"
 
         def seen(reading: Reading) -> Event:
@@ -208,7 +206,7 @@ class Registry:
                 return FactSeen(folder, name, None)
             return FactSeen(folder, name, fact)
 
-        self._follow(_Watched(path=path, decode=seen, gone=FactSeen(folder, name, None), is_awaited=awaits))
+        self._follow(_Watched(path=path, decode=seen, gone=FactSeen(folder, name, None), is_awaited=True))
 
     def forget(self, path: str) -> None:
         """Stop following a znode; a watch that is still set on it fires into the void."""

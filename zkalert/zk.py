@@ -6,6 +6,7 @@ transactions that either happened, did not, or say that nobody knows. Who needs 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from kazoo.retry import KazooRetry
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 
 from zkalert import clock
-from zkalert.model import LayoutTooNew, Problem, ZookeeperSettings
+from zkalert.model import LayoutTooNew, Problem, ZkalertError, ZookeeperSettings
 from zkalert.tree import LAYOUT_VERSION, Tree, decode_layout, encode_layout
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "TransactionFailed",
     "commit",
     "connect",
+    "connected",
     "last_zxid",
     "leave",
     "listen",
@@ -227,6 +229,25 @@ def connect(client: Client, stop: threading.Event) -> bool:
     if said:
         log.warning("ZooKeeper at %s answers; going on", where(client))
     return True
+
+
+@contextlib.contextmanager
+def connected(settings: ZookeeperSettings) -> Iterator[Client]:
+    """A client for a few questions; what goes wrong with ZooKeeper becomes a ZkalertError of one line.
+
+    Connecting may take as long as a session's timeout.
+    """
+    client = make_client(settings)
+    try:
+        if not clock.wait(client.start_async(), settings.session_timeout):
+            raise ZkalertError(f"ZooKeeper at {where(client)} does not answer")
+        yield client
+    except UNCERTAIN as error:
+        raise ZkalertError(f"ZooKeeper at {where(client)} went away ({type(error).__name__})") from error
+    except KazooException as error:
+        raise ZkalertError(f"ZooKeeper at {where(client)} refused to answer ({type(error).__name__})") from error
+    finally:
+        leave(client, 2.0)
 
 
 def leave(client: Client, timeout: float) -> None:

@@ -11,7 +11,8 @@ The error tree, drawn once::
     ├── HostNameTaken       another sampler publishes under this host name            exit code 1
     ├── LayoutTooNew        the tree was written by a newer zkalert                   exit code 1
     ├── ServerUnavailable   no local ZooKeeper could be found or started              exit code 1
-    └── HistoryError        there is no history that could be used (in journal)       exit code 1
+    ├── HistoryError        there is no history that could be used (in journal)       exit code 1
+    └── JournalError        there is no journal that could be used (in journal)       exit code 1
 """
 
 from zkalert.model.alerts import (
@@ -53,10 +54,19 @@ from zkalert.model.delivery import (
     Message,
     MessageKind,
     OutboxEntry,
+    Parts,
     SendResult,
     SendState,
     Target,
     TargetKind,
+)
+from zkalert.model.requests import (
+    ActionRequest,
+    BrakeState,
+    Claim,
+    Place,
+    RequestEnd,
+    RequestResult,
 )
 from zkalert.model.rules import (
     MEMBERS_HOST,
@@ -83,6 +93,7 @@ from zkalert.model.rules import (
     Where,
     Window,
 )
+from zkalert.model.rulesets import Publication, Publications, PublishedSet
 from zkalert.model.rulewords import (
     Comparator,
     Severity,
@@ -90,30 +101,38 @@ from zkalert.model.rulewords import (
 )
 from zkalert.model.samples import (
     Alive,
+    EngineInfo,
     HostInfo,
     Metric,
     Moment,
     Observation,
     Sample,
+    Seen,
 )
 from zkalert.model.settings import (
+    HostDown,
     TlsSettings,
     ZookeeperSettings,
 )
-from zkalert.model.silences import Ack, Silence
+from zkalert.model.silences import FOR_GOOD, MAX_SPAN, Ack, Silence
 
 __all__ = [
     "EMPTY",
+    "FOR_GOOD",
     "GROUP_WORDS",
+    "MAX_SPAN",
     "MEMBERS_HOST",
     "Ack",
     "Across",
     "Action",
+    "ActionRequest",
     "ActionResult",
     "Alert",
     "Alive",
     "Brake",
+    "BrakeState",
     "Channel",
+    "Claim",
     "Clock",
     "Comparator",
     "Condition",
@@ -121,11 +140,13 @@ __all__ = [
     "DeliveryState",
     "DocumentError",
     "Effect",
+    "EngineInfo",
     "Escalation",
     "Finding",
     "Flap",
     "Format",
     "Hold",
+    "HostDown",
     "HostInfo",
     "HostMatch",
     "HostNameTaken",
@@ -143,17 +164,25 @@ __all__ = [
     "OutboxEntry",
     "Outcome",
     "Override",
+    "Parts",
     "Phase",
+    "Place",
     "Problem",
+    "Publication",
+    "Publications",
+    "PublishedSet",
     "Quiet",
     "QuietHours",
     "Rate",
     "Reason",
+    "RequestEnd",
+    "RequestResult",
     "Route",
     "Rule",
     "Run",
     "Sample",
     "Schedule",
+    "Seen",
     "SendResult",
     "SendState",
     "ServerUnavailable",

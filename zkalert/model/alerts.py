@@ -57,6 +57,7 @@ class Reason(str, Enum):
     NO_DATA = "no data"
     STILL = "still firing"
     UNHEARD = "still firing without an acknowledgement"
+    BRAKED = "a command was held by its brake"
     CLEARED = "back below the threshold"
     DATA_BACK = "data is back"
     GONE = "instance gone"

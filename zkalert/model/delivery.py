@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from zkalert.model.alerts import Effect
 from zkalert.model.base import EMPTY
@@ -60,7 +60,8 @@ class Target:
 class Delivery:
     """One target's line in the ledger of an effect.
 
-    `digest` is the id of the message of several effects that it was claimed for, empty where it goes alone.
+    `digest` is the id of the message of several effects that it was claimed for, empty where it goes alone. `since` is
+    when it began to be tried, None where that was with the effect itself.
     """
 
     target: str
@@ -71,6 +72,7 @@ class Delivery:
     at: float | None = None
     detail: str = ""
     digest: str = ""
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +97,31 @@ class MessageKind(str, Enum):
     SUCCESS = "success"
 
 
+class Parts(NamedTuple):
+    """What a body is made of, in plain text: each kind of channel sets it in its own way.
+
+    `notice` comes before all else; `description` is the rule's own text, of several lines; `lead` are sentences,
+    `facts` names and what they are, `lines` the alerts of a digest, `problems` templates that failed. `footer` is for
+    whoever searches.
+    """
+
+    lead: tuple[str, ...]
+    notice: str = ""
+    description: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    lines: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    footer: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One effect, or several in a digest, in words, ready to send. `problem` names a template that failed.
 
-    `body` is written in `format`; `text` is the same in plain text, for those who read no other. `thread` is the same
-    for all messages of one episode (empty for a digest). `fields` is what programs want of it (rule, host, severity,
-    ...), as texts; `document` is the whole as the documented JSON, for webhooks.
+    `body` is written in `format`; `text` is the same in plain text, for those who read no other; `parts` is what both
+    were made of, None where a template of the channel made the body. `thread` is the same for all messages of one
+    episode (empty for a digest). `fields` is what programs want of it (rule, host, severity, ...), as texts;
+    `document` is the whole as the documented JSON, for webhooks.
     """
 
     key: str
@@ -111,6 +131,7 @@ class Message:
     problem: str = ""
     format: Format = Format.TEXT
     text: str = ""
+    parts: Parts | None = None
     thread: str = ""
     fields: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     document: Mapping[str, Any] = field(default_factory=dict)

@@ -46,12 +46,35 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInfo:
-    """What a host says of itself in `hosts/<host>`."""
+    """What a host says of itself in `hosts/<host>`; `machine` is the one that publishes under its name."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     platform: str = ""
     version: str = ""
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine says of itself; `rules` is the digest of the rule set that it runs."""
+
+    host: str
+    pid: int
+    version: str = ""
+    rules: str = ""
+
+    @property
+    def name(self) -> str:
+        """How to name it to people: `web1 (pid 4711)`."""
+        return f"{self.host} (pid {self.pid})"
+
+
+class Seen(NamedTuple):
+    """Until when (epoch seconds) the owner of a shard watched it, and the digest of the rule set that it ran."""
+
+    at: float
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,11 @@
-"""How to reach ZooKeeper."""
+"""How to reach ZooKeeper, and the rule that is built in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from zkalert.model.rules import Action
+from zkalert.model.rulewords import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +26,15 @@ class ZookeeperSettings:
     session_timeout: float = 10.0
     digest: str | None = field(default=None, repr=False)
     tls: TlsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDown:
+    """The rule that is built in: a host whose sampler is gone for `after` seconds. `actions` is who hears of it.
+
+    `actions` None: whoever hears of rules that name nobody.
+    """
+
+    after: float = 30.0
+    severity: Severity = Severity.CRITICAL
+    actions: tuple[Action, ...] | None = None

@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from zkalert.model.base import EMPTY
 from zkalert.model.rulewords import Severity
 
+FOR_GOOD = 221845392000.0
+"""The end of what ends when it is taken back: the year 9000, which calendars still know."""
+
+MAX_SPAN = 366 * 86400.0
+"""Seconds that a silence that recurs is on from each of its moments, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
@@ -39,12 +45,14 @@ class Silence:
 class Ack:
     """Somebody has seen an alert (of this `episode`): no reminders and no escalation until `ends_at`, or its end.
 
-    `ends_at` None: for as long as it fires.
+    `ends_at` None: for as long as it fires. `rises` is how often the alert had risen to a higher level by then: once it
+    rises again, it is more than what somebody has seen.
     """
 
     episode: str
     at: float
     ends_at: float | None = None
+    rises: int = 0
     author: str = ""
     comment: str = ""
 

@@ -1,6 +1,6 @@
 """Every znode path and payload: the one place that builds, parses, encodes and decodes them."""
 
-from zkalert.tree.codec import MAX_PAYLOAD, MAX_TEXT
+from zkalert.tree.codec import MAX_PAYLOAD, MAX_RECORD, MAX_TEXT
 from zkalert.tree.facts import MAX_COMMENT, decode_ack, decode_silence, encode_ack, encode_silence
 from zkalert.tree.paths import MAX_NAME, Tree, escape, series_name, unescape
 from zkalert.tree.payloads import (
@@ -20,36 +20,75 @@ from zkalert.tree.payloads import (
     encode_seen,
 )
 from zkalert.tree.records import decode_alert, decode_entry, encode_alert, encode_entry
+from zkalert.tree.requests import (
+    MAX_STARTS,
+    decode_brake,
+    decode_request,
+    encode_brake,
+    encode_request,
+)
+from zkalert.tree.rulesets import (
+    MAX_BLOB,
+    MAX_FILES,
+    MAX_MANIFEST,
+    MAX_PREVIOUS,
+    content_digest,
+    decode_blob,
+    decode_manifest,
+    decode_publications,
+    encode_blob,
+    encode_manifest,
+    encode_publications,
+    names_problem,
+)
 
 __all__ = [
     "LAYOUT_VERSION",
+    "MAX_BLOB",
     "MAX_COMMENT",
+    "MAX_FILES",
     "MAX_INSTANCES",
+    "MAX_MANIFEST",
     "MAX_NAME",
     "MAX_PAYLOAD",
+    "MAX_PREVIOUS",
+    "MAX_RECORD",
+    "MAX_STARTS",
     "MAX_TEXT",
     "Tree",
+    "content_digest",
     "decode_ack",
     "decode_alert",
     "decode_alive",
+    "decode_blob",
+    "decode_brake",
     "decode_engine",
     "decode_entry",
     "decode_host",
     "decode_layout",
+    "decode_manifest",
+    "decode_publications",
+    "decode_request",
     "decode_sample",
     "decode_seen",
     "decode_silence",
     "encode_ack",
     "encode_alert",
     "encode_alive",
+    "encode_blob",
+    "encode_brake",
     "encode_engine",
     "encode_entry",
     "encode_host",
     "encode_layout",
+    "encode_manifest",
+    "encode_publications",
+    "encode_request",
     "encode_sample",
     "encode_seen",
     "encode_silence",
     "escape",
+    "names_problem",
     "series_name",
     "unescape",
 ]

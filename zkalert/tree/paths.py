@@ -28,6 +28,7 @@ class Tree:
         self.brakes = f"{self.root}/brakes"
         self.dead = f"{self.root}/dead"
         self.resend = f"{self.root}/resend"
+        self.closes = f"{self.root}/closes"
         self.blobs = f"{self.root}/rules/blobs"
         self.current_rules = f"{self.root}/rules/current"
         self._hosts_prefix = self.hosts + "/"
@@ -84,6 +85,10 @@ class Tree:
     def resend_entry(self, effect_id: str) -> str:
         """The wish that a dead entry be tried again."""
         return f"{self.resend}/{escape(effect_id)}"
+
+    def close(self, episode: str) -> str:
+        """The wish that an alert be closed whose rule no engine has."""
+        return f"{self.closes}/{escape(episode)}"
 
     def requests(self, host: str) -> str:
         """What a host is asked to run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zkalert.model import Alive, HostInfo, Problem, Sample
+from zkalert.model import Alive, EngineInfo, HostInfo, Problem, Sample, Seen
 from zkalert.tree.codec import MAX_RECORD, BadPayload, dump, guarded, number, text_of, texts_of, values_of, whole
 
 LAYOUT_VERSION = 1
@@ -77,7 +77,14 @@ def decode_layout(data: bytes | None) -> int | Problem:
 
 def encode_host(host: HostInfo) -> bytes:
     return dump(
-        {"v": 1, "name": host.name, "labels": dict(host.labels), "platform": host.platform, "version": host.version}
+        {
+            "v": 1,
+            "name": host.name,
+            "labels": dict(host.labels),
+            "platform": host.platform,
+            "version": host.version,
+            "machine": host.machine,
+        }
     )
 
 
@@ -88,6 +95,7 @@ def decode_host(data: bytes | None) -> HostInfo | Problem:
             labels=texts_of(document.get("labels", {}), "labels"),
             platform=text_of(document.get("platform", ""), "platform"),
             version=text_of(document.get("version", ""), "version"),
+            machine=text_of(document.get("machine", ""), "machine"),
         )
 
     return guarded(parse, data, MAX_RECORD)
@@ -108,19 +116,28 @@ def decode_alive(data: bytes | None) -> Alive | Problem:
     return guarded(parse, data)
 
 
-def encode_engine(*, version: str, digest: str, host: str, pid: int) -> bytes:
-    return dump({"v": 1, "version": version, "rules": digest, "host": host, "pid": pid})
+def encode_engine(engine: EngineInfo) -> bytes:
+    return dump({"v": 1, "version": engine.version, "rules": engine.rules, "host": engine.host, "pid": engine.pid})
 
 
-def decode_engine(data: bytes | None) -> str | Problem:
-    """How to name an engine to people: `web1 (pid 4711)`."""
-    return guarded(lambda document: f"{text_of(document['host'], 'host')} (pid {whole(document['pid'], 'pid')})", data)
+def decode_engine(data: bytes | None) -> EngineInfo | Problem:
+    def parse(document: dict[str, Any]) -> EngineInfo:
+        return EngineInfo(
+            host=text_of(document["host"], "host"),
+            pid=whole(document["pid"], "pid"),
+            version=text_of(document.get("version", ""), "version"),
+            rules=text_of(document.get("rules", ""), "rules"),
+        )
+
+    return guarded(parse, data)
 
 
-def encode_seen(at: float) -> bytes:
-    return dump({"v": 1, "seen": round(at, 3)})
+def encode_seen(seen: Seen) -> bytes:
+    return dump({"v": 1, "seen": round(seen.at, 3), "rules": seen.rules})
 
 
-def decode_seen(data: bytes | None) -> float | Problem:
-    """Until when (epoch seconds) the owner of a shard watched it."""
-    return guarded(lambda document: number(document["seen"], "seen"), data)
+def decode_seen(data: bytes | None) -> Seen | Problem:
+    """What the owner of a shard said last."""
+    return guarded(
+        lambda document: Seen(number(document["seen"], "seen"), text_of(document.get("rules", ""), "rules")), data
+    )

@@ -80,6 +80,7 @@ def encode_entry(entry: OutboxEntry) -> bytes:
                     "at": delivery.at,
                     "detail": delivery.detail,
                     "digest": delivery.digest,
+                    "since": delivery.since,
                 }
                 for delivery in entry.deliveries
             ],
@@ -124,6 +125,7 @@ def _parse_delivery(document: dict[str, Any]) -> Delivery:
         at=optional(document["at"], "at"),
         detail=text_of(document["detail"], "detail", 1024),
         digest=text_of(document.get("digest", ""), "digest"),
+        since=optional(document.get("since"), "since"),
     )
 
 
