@@ -19,6 +19,7 @@ from zkalert.model import (
     Notify,
     Phase,
     Reason,
+    Route,
     Rule,
     Run,
     Severity,
@@ -26,14 +27,18 @@ from zkalert.model import (
     Target,
     TargetKind,
     Term,
+    Where,
 )
 from zkalert.routing import (
     channel_targets,
     effect_targets,
+    end_targets,
+    heard_of,
     masked,
     run_target,
     split_recipients,
     targets,
+    too_mild,
     url_targets,
 )
 
@@ -164,6 +169,172 @@ def test_a_channel_that_several_steps_misspell_is_named_once() -> None:
     assert effect_targets(rule, effect, LADDER_CHANNELS) == (BOSS, ('unknown channel "osp"; did you mean "ops"?',))
 
 
+# Routes -------------------------------------------------------------------------------------------------------------
+
+UNROUTED = replace(ladder(default=None), steps=(Step(severity=WARNING), Step(severity=CRITICAL)), labels={"team": "a"})
+ALL = {"ops": OPS, "chat": CHAT, "pager": PAGER, "boss": BOSS}
+
+
+def routed(*routes: Route, effect: Effect | None = None) -> list[str]:
+    effect = replace(effect or cpu(Phase.FIRING), labels={"team": "a"}, host_labels={"dc": "gru1"})
+    found, problems = effect_targets(UNROUTED, effect, ALL, routes)
+    assert problems == ()
+    return [target.id.partition("/")[0] for target in found]
+
+
+EVERYBODY = ["ops", "chat", "chat", "pager", "boss"]
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        pytest.param(Route(channels=("ops",)), ["ops"], id="all"),
+        pytest.param(Route(channels=("ops",), severities=frozenset({CRITICAL})), ["ops"], id="severity"),
+        pytest.param(Route(channels=("ops",), severities=frozenset({INFO, WARNING})), EVERYBODY, id="another severity"),
+        pytest.param(Route(channels=("ops",), rule="c*"), ["ops"], id="rule"),
+        pytest.param(Route(channels=("ops",), rule="C*"), EVERYBODY, id="a glob goes by case"),
+        pytest.param(Route(channels=("ops",), host="web?"), ["ops"], id="host"),
+        pytest.param(Route(channels=("ops",), host="db*"), EVERYBODY, id="another host"),
+        pytest.param(Route(channels=("ops",), labels={"team": "a", "dc": "gru*"}), ["ops"], id="labels of both"),
+        pytest.param(Route(channels=("ops",), labels={"team": "a", "dc": "fra*"}), EVERYBODY, id="one label differs"),
+        pytest.param(Route(channels=("ops",), labels={"rack": "*"}), EVERYBODY, id="no such label"),
+    ],
+)
+def test_a_route_takes_what_matches_in_everything(route: Route, expected: list[str]) -> None:
+    assert routed(route) == expected
+
+
+def test_all_routes_that_match_count_and_each_target_once() -> None:
+    first, second = Route(channels=("pager", "ops")), Route(channels=("ops", "boss"), rule="cpu")
+    assert routed(first, second, Route(channels=("chat",), rule="disk")) == ["pager", "ops", "boss"]
+
+
+def test_where_no_route_matches_the_default_channel_hears_it() -> None:
+    none = (Route(channels=("ops",), rule="disk"),)
+    assert effect_targets(UNROUTED, cpu(Phase.FIRING), {**ALL, "default": BOSS}, none) == (BOSS, ())
+
+
+def test_a_route_is_not_for_rules_that_say_themselves_who_hears() -> None:
+    route = (Route(channels=("chat",)),)
+    assert effect_targets(ladder(), cpu(Phase.FIRING, severity=WARNING), ALL, route) == (OPS, ())
+    assert effect_targets(ladder(default=()), cpu(Phase.FIRING, severity=WARNING), ALL, route) == ((), ())
+
+
+def test_an_end_goes_the_ways_of_all_severities_that_were_told() -> None:
+    routes = (
+        Route(channels=("ops",), severities=frozenset({WARNING})),
+        Route(channels=("pager",), severities=frozenset({CRITICAL})),
+    )
+    end = cpu(Phase.RESOLVED, severity=CRITICAL, told=(WARNING, CRITICAL))
+    assert routed(*routes, effect=end) == ["ops", "pager"]
+    assert routed(*routes, effect=cpu(Phase.RESOLVED, told=(WARNING,))) == ["ops"]
+
+
+# How bad it has to be ---------------------------------------------------------------------------------------------
+
+LOUD = channel_targets(Channel(name="loud", urls=("json://loud.example.org",), min_severity=CRITICAL))
+SOME = channel_targets(Channel(name="some", urls=("json://some.example.org",), min_severity=WARNING))
+PICKY = {"loud": LOUD, "some": SOME, "ops": OPS}
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [
+        (cpu(Phase.FIRING, severity=INFO), OPS),
+        (cpu(Phase.FIRING, severity=WARNING), (*SOME, *OPS)),
+        (cpu(Phase.ESCALATED, severity=CRITICAL), (*LOUD, *SOME, *OPS)),
+        (cpu(Phase.RESOLVED, severity=CRITICAL, told=(INFO,)), OPS),
+        (cpu(Phase.RESOLVED, severity=INFO, told=(INFO, CRITICAL)), (*LOUD, *SOME, *OPS)),
+    ],
+)
+def test_a_channel_is_left_out_of_what_is_too_mild_for_it(effect: Effect, expected: tuple[Target, ...]) -> None:
+    assert effect_targets(UNROUTED, effect, PICKY) == (expected, ())
+
+
+def test_why_a_channel_is_left_out_can_be_shown() -> None:
+    assert too_mild(UNROUTED, cpu(Phase.FIRING, severity=INFO), PICKY) == (
+        'the channel "loud" hears of critical alone; this is info',
+        'the channel "some" hears of warning and worse; this is info',
+    )
+    assert too_mild(UNROUTED, cpu(Phase.FIRING), PICKY) == ()
+
+
+def test_a_url_in_the_rule_hears_whatever_its_severity_is() -> None:
+    rule = ladder(default=(Notify(url="json://h.example.org"),))
+    found = effect_targets(rule, cpu(Phase.FIRING, severity=WARNING), PICKY)[0]
+    assert found == url_targets("json://h.example.org")
+
+
+# Who hears of the end ---------------------------------------------------------------------------------------------
+
+ONCE = frozenset({Phase.FIRING})
+ENDS = frozenset({Phase.RESOLVED, Phase.CLOSED})
+
+
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        pytest.param(None, (*OPS, *CHAT, *PAGER, *BOSS), id="none named: all who hear it"),
+        pytest.param((Notify(channel="ops"), REBOOT), OPS, id="never a command"),
+        pytest.param((Notify(channel="ops", at=ONCE), Notify(channel="chat")), CHAT, id="not whose at leaves it out"),
+        pytest.param((Notify(channel="ops", at=ONCE), Notify(channel="ops", at=ENDS)), OPS, id="in two actions"),
+        pytest.param((Notify(channel="chat", at=ENDS),), CHAT, id="who asked for the end alone"),
+        pytest.param((Notify(channel="chat", at=ENDS | {Phase.REPEATED}),), (), id="who has not heard of this phase"),
+    ],
+)
+def test_who_will_hear_of_the_end(actions: tuple[Action, ...] | None, expected: tuple[Target, ...]) -> None:
+    rule = replace(UNROUTED, actions=actions)
+    assert heard_of(rule, cpu(Phase.FIRING), ALL) == tuple(target.id for target in expected)
+
+
+def test_who_is_left_out_of_the_begin_is_left_out_of_the_end() -> None:
+    rule = replace(UNROUTED, actions=(Notify(channel="loud"), Notify(channel="some", at=ENDS), Notify(channel="ops")))
+    assert heard_of(rule, cpu(Phase.FIRING, severity=INFO), PICKY) == tuple(target.id for target in OPS)
+
+
+def test_an_escalation_s_listeners_hear_of_the_end_and_an_end_adds_none() -> None:
+    assert heard_of(ladder(), cpu(Phase.ESCALATED, escalation=0), ALL) == tuple(target.id for target in BOSS)
+    assert heard_of(ladder(), cpu(Phase.RESOLVED, told=(CRITICAL,)), ALL) == ()
+
+
+REACHED = {target.id: target for channel in (OPS, CHAT, PAGER, BOSS) for target in channel}
+
+
+def ended(phase: Phase, *heard: str) -> Effect:
+    effect = cpu(phase, told=(WARNING, CRITICAL), escalations=1)
+    return replace(effect, alert=replace(effect.alert, heard=heard))
+
+
+def test_an_end_goes_to_those_who_heard_and_to_the_commands_that_wait_for_it() -> None:
+    found = end_targets(ladder(), ended(Phase.RESOLVED, CHAT[1].id, OPS[0].id), REACHED)
+    assert found == ((CHAT[1], *OPS, run_target(UNDO)), ())
+    assert end_targets(ladder(), ended(Phase.CLOSED, OPS[0].id), REACHED) == (OPS, ())
+
+
+def test_a_channel_whose_url_is_another_now_hears_the_end_there() -> None:
+    assert end_targets(ladder(default=None), ended(Phase.CLOSED, "chat/00000000"), REACHED) == (CHAT, ())
+
+
+def test_who_is_gone_from_the_configuration_is_told_of() -> None:
+    found, problems = end_targets(ladder(), ended(Phase.CLOSED, "old/00000000", OPS[0].id, "url/11111111"), REACHED)
+    assert found == OPS
+    assert [problem.partition(" ")[0] for problem in problems] == ["old/00000000", "url/11111111"]
+
+
+def test_commands_that_run_in_other_ways_are_others() -> None:
+    ways: list[dict[str, object]] = [
+        {},
+        {"where": Where.HOST},
+        {"user": "deploy"},
+        {"cwd": "/opt"},
+        {"umask": 0o027},
+        {"is_clean": True},
+        {"timeout": 5.0},
+    ]
+    ids = [run_target(replace(RUN, **way)).id for way in ways]  # type: ignore[arg-type]
+    assert len(set(ids)) == len(ways)
+
+
 def test_ids_stay_the_same_over_restarts() -> None:
     """These stand in ledgers: another id for the same target would tell it twice."""
     assert [target.id for target in CHAT] == ["chat/e6d9e0dc", "chat/b0e33897"]
@@ -222,6 +393,8 @@ def test_a_command_goes_by_its_first_word(run: Run, name: str) -> None:
         ("JSONS://[::1]:80/x", "jsons://[::1]:80/..."),
         ("mailto://mon:pw@localhost:2525?from=a@example.org&to=o@example.org", "mailto://localhost:2525/..."),
         ("https://hooks.slack.com/services/A/B/C", "https://hooks.slack.com/..."),
+        ("webhooks://hooks.example.org/x", "webhooks://hooks.example.org/..."),
+        ("desktop://", "desktop://..."),
         ("slack://TOKENA/TOKENB/TOKENC/#x", "slack://..."),
         ("tgram://123:token/1", "tgram://..."),
         ("json://user:pa/ss@host/x", "json://..."),

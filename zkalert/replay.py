@@ -22,6 +22,7 @@ from zkalert.model import (
     HostInfo,
     Moment,
     Observation,
+    Phase,
     Route,
     Rule,
     Sample,
@@ -32,6 +33,8 @@ from zkalert.model import (
 )
 from zkalert.routing import Decision, Gate, effect_targets
 from zkalert.rulebook import Rulebook, RuleWatcher, alive_sample, readers
+
+_ENDS = (Phase.RESOLVED, Phase.CLOSED)
 
 
 class Change(NamedTuple):
@@ -84,7 +87,8 @@ class Replay:
         self._numbers = itertools.count(1)
         self._book = Rulebook(self._changed, lambda: f"{next(self._numbers):016x}")
         self._book.set_rules(self._rules)
-        self._gate = Gate(self._rules, instance_kind=instance_kind)
+        self._hearing: dict[str, tuple[tuple[Target, ...], tuple[str, ...]]] = {}  # of effects that may go, by id
+        self._gate = Gate(self._rules, instance_kind=instance_kind, reaches=self._reaches)
         self._gate.silence(silences)
         self._hosts: dict[str, HostInfo] = {}
         self._alarms = {rule.name: alarm_of(rule) for rule in self._rules}
@@ -206,6 +210,7 @@ class Replay:
         for bare in effects:
             effect = self._with_facts(rule, bare)
             self._variants[effect.alert.episode] = rule
+            self._hearing[effect.id] = effect_targets(rule, effect, self._channels, self._routes)
             self._decided(self._gate.offer(effect, self._at))
 
     def _note_awake(self, alert: Alert) -> None:
@@ -223,10 +228,20 @@ class Replay:
         for decision in decisions:
             targets: tuple[Target, ...] = ()
             problems: tuple[str, ...] = ()
-            if decision.is_sent:
-                rule = self._variants[decision.effect.alert.episode]
-                targets, problems = effect_targets(rule, decision.effect, self._channels, self._routes)
+            effect = decision.effect
+            if decision.is_sent and effect.phase in _ENDS:  # told to those who were told before
+                rule = self._variants[effect.alert.episode]
+                targets, problems = effect_targets(rule, effect, self._channels, self._routes)
+            elif decision.is_sent:
+                targets, problems = self._hearing[effect.id]
+            if not decision.is_kept:
+                self._hearing.pop(effect.id, None)
             self._outcomes.append(Outcome(self._at, decision, targets, problems))
+        for effect, _ in self._gate.take_dropped():
+            self._hearing.pop(effect.id, None)
+
+    def _reaches(self, effect: Effect) -> frozenset[str]:
+        return frozenset(target.id for target in self._hearing[effect.id][0])
 
     def _with_facts(self, rule: Rule, effect: Effect) -> Effect:
         alert = effect.alert

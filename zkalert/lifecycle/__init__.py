@@ -2,6 +2,7 @@
 
 from zkalert.lifecycle.alerts import (
     GONE_AFTER,
+    acknowledged,
     close,
     deadline,
     inactive,
@@ -10,12 +11,15 @@ from zkalert.lifecycle.alerts import (
 from zkalert.lifecycle.clocks import TRANSITIONS, advance
 from zkalert.lifecycle.records import blind, needs_write, resume
 from zkalert.lifecycle.schedule import is_open, next_change
+from zkalert.lifecycle.telling import braked
 
 __all__ = [
     "GONE_AFTER",
     "TRANSITIONS",
+    "acknowledged",
     "advance",
     "blind",
+    "braked",
     "close",
     "deadline",
     "inactive",

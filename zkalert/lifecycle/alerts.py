@@ -18,6 +18,9 @@ without a change gives back the same object.
 An instance is gone when good samples of its family have come without it for `no_data.after`, which is a minute if the
 rule does not say, or as long as one of them speaks if that is longer. Stepping down is silent. What may follow an end
 in the same look (another step that is pending) begins a new episode.
+
+While an alert is acknowledged there are no reminders, and escalations wait; a higher step is told all the same, and
+ends the acknowledgement.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ from typing import Any, NamedTuple
 from zkalert.lifecycle import clocks
 from zkalert.lifecycle.clocks import OFF, ROUNDING, limits_of
 from zkalert.lifecycle.schedule import is_open
-from zkalert.lifecycle.telling import Told, due, effect, reminders
+from zkalert.lifecycle.telling import Told, due, effect, escalates_at, reminders
 from zkalert.model import (
+    Ack,
     Alert,
     Clock,
     Comparator,
@@ -195,7 +199,8 @@ def _fires_on(at: _Look, alert: Alert, after: tuple[Clock, ...], top: int, *, is
     name = f"{Phase.ESCALATED.value}-{severity.value}"
     if severity in alert.told:
         name = f"{name}-{alert.rises + 1}"
-    risen = replace(moved, rises=alert.rises + 1, told=_with(alert.told, severity))
+    # Whoever acknowledged it has seen less than what it is now.
+    risen = replace(moved, rises=alert.rises + 1, told=_with(alert.told, severity), ack=None)
     return risen, (effect(rule, risen, Phase.ESCALATED, Reason.ROSE, at.now.at, name=name),)
 
 
@@ -301,6 +306,16 @@ def _quiet(rule: Rule, alert: Alert, now: Moment, episode: str) -> tuple[Alert, 
     return fired, (effect(rule, fired, Phase.FIRING, Reason.NO_DATA, now.at),)
 
 
+def acknowledged(alert: Alert, ack: Ack | None) -> Alert:
+    """An alert with the acknowledgement of its episode, or without one (None).
+
+    One from before its last rise counts for nothing.
+    """
+    if ack is not None and (ack.episode != alert.episode or ack.rises < alert.rises):
+        ack = None
+    return alert if alert.ack == ack else replace(alert, ack=ack)
+
+
 def close(rule: Rule, alert: Alert, at: float, reason: Reason) -> tuple[Alert, Told]:
     """End an alert that no sample will speak of again; those who were told of it are told of that too.
 
@@ -331,8 +346,8 @@ def deadline(rule: Rule, alert: Alert, now: Moment) -> float | None:
     if alert.state.is_active:
         if alert.repeat_at is not None and rule.repeat:
             dues.append(now.mono + alert.repeat_at - now.at)
-        if alert.escalate_at is not None and alert.escalations < len(rule.escalate):
-            dues.append(now.mono + alert.escalate_at - now.at)
+        if (escalate_at := escalates_at(rule, alert)) is not None:
+            dues.append(now.mono + escalate_at - now.at)
     return min((due for due in dues if due is not None), default=None)
 
 

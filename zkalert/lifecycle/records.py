@@ -25,6 +25,7 @@ def needs_write(old: Alert, new: Alert) -> bool:
         or old.escalations != new.escalations
         or (old.repeat_at is None) is not (new.repeat_at is None)
         or (old.escalate_at is None) is not (new.escalate_at is None)
+        or old.ack != new.ack
         or len(old.clocks) != len(new.clocks)
     ):
         return True

@@ -1,7 +1,7 @@
 """Who hears of an effect: targets out of channels, URLs and commands.
 
-Comes in: a rule's actions, a phase, the channels. Goes out: targets, each one URL with one recipient or one command,
-under an id that stays the same over restarts and that anybody may read. Nothing here sends, or knows apprise.
+Comes in: a rule's actions, a phase, the channels and routes. Goes out: targets, each one URL with one recipient or one
+command, under an id that stays the same over restarts and that anybody may read. Nothing here sends, or knows apprise.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from urllib.parse import quote, unquote, unquote_plus
 
 from zkalert.metrics import nearest
-from zkalert.model import Action, Channel, Effect, Phase, Rule, Run, Severity, Target, TargetKind
+from zkalert.model import Action, Channel, Effect, Phase, Route, Rule, Run, Severity, Target, TargetKind, Where
 
 DEFAULT_CHANNEL = "default"
 
+_ENDS = frozenset({Phase.RESOLVED, Phase.CLOSED})
 _MAIL = ("mailto", "mailtos")
 _SECRET_PARAMETERS = frozenset({"pass", "password", "pwd", "token", "secret", "key", "apikey", "authorization"})
 # Services whose URL has a host where a URL has one. Elsewhere a token may stand in its place (slack://TOKEN/...).
 _HAS_HOST = frozenset(
     {"http", "https", "json", "jsons", "form", "forms", "xml", "xmls", "apprise", "apprises", "gotify", "gotifys"}
+    | {"webhook", "webhooks"}
     | {"mailto", "mailtos", "mmost", "mmosts", "nextcloud", "ncloud", "rocket", "rockets", "syslog", "mqtt", "mqtts"}
 )
 _URL = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
@@ -30,6 +33,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]+\])
 _BETWEEN_RECIPIENTS = re.compile(r'[,;](?=(?:[^"]*"[^"]*")*[^"]*$)')
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _NAME_LENGTH = 60
+_PLAIN_RUN = [Where.ENGINE.value, None, None, None, False]
 
 
 def targets(
@@ -39,67 +43,196 @@ def targets(
 
     `actions` None, where the rule names none: the channel `default`, or all channels where there is no such one.
     """
-    return _chosen(actions, frozenset({phase}), channels)
-
-
-def _chosen(
-    actions: tuple[Action, ...] | None, phases: frozenset[Phase], channels: Mapping[str, Sequence[Target]]
-) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     if actions is None:
-        chosen = channels.values() if DEFAULT_CHANNEL not in channels else (channels[DEFAULT_CHANNEL],)
-        return _once(target for channel in chosen for target in channel), ()
-    found: list[Target] = []
-    problems: list[str] = []
-    for action in actions:
-        if not phases & action.at:
-            continue
-        if isinstance(action, Run):
-            found.append(run_target(action))
-        elif action.url is not None:
-            found += url_targets(action.url)
-        elif (channel := channels.get(action.channel or "")) is not None:
-            found += channel
-        else:
-            problems.append(_unknown(action.channel or "", channels))
-    return _once(found), tuple(problems)
+        return _once(_of_channels(_fallback(channels), channels)), ()
+    return _named(actions, channels, lambda action: phase in action.at)
 
 
 def effect_targets(
-    rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]]
+    rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]], routes: Sequence[Route] = ()
 ) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     """Who hears of an effect, each once, and a sentence for each channel that is named but not known.
 
     `rule` is the one that holds for the series, with its overrides. A step without actions of its own has those of
-    the rule. By the phase:
+    the rule. Where neither has any, all `routes` that match say who hears it, else it is the channel `default`, else
+    all channels. A channel that wants more than the effect's severity is left out: `too_mild` says which. By the phase:
 
         firing, repeated    the step of the alert's severity
         escalated           the step of the severity it rose to; after a while unheard, the escalation alone, its
                             commands too where their `at` says firing
-        resolved, closed    every step and escalation that was told, the default channels first
+        resolved, closed    every step and escalation that was told, the default channels first; where the alert
+                            knows who heard it, `end_targets` is the one to ask
     """
+    found, problems = _chosen(rule, effect, channels, routes)
+    severity = _severity_of(effect)
+    return tuple(target for target in found if _is_for(target, severity)), problems
+
+
+def too_mild(
+    rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]], routes: Sequence[Route] = ()
+) -> tuple[str, ...]:
+    """A sentence for each channel that would hear of an effect, if that were worse: to be shown, nothing is wrong."""
+    severity = _severity_of(effect)
+    left_out = (
+        target.channel for target in _chosen(rule, effect, channels, routes)[0] if not _is_for(target, severity)
+    )
+    return tuple(
+        dict.fromkeys(
+            f'the channel "{channel.name}" hears of {_and_worse(channel.min_severity)}; this is {severity.value}'
+            for channel in left_out
+            if channel is not None
+        )
+    )
+
+
+def heard_of(
+    rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]], routes: Sequence[Route] = ()
+) -> tuple[str, ...]:
+    """The ids of the targets that will hear of the end, because of this effect: what belongs into `Alert.heard`.
+
+    These are the ones that hear of the effect itself, and are told of ends at all; and those that asked for ends
+    alone. An end adds nothing.
+    """
+    if effect.phase in _ENDS:
+        return ()
+    hearing = effect_targets(rule, effect, channels, routes)[0]
+    for actions, severity in _actions(rule, effect):
+        if actions is not None:
+            now = {target.id for target in hearing}
+            told = _named(actions, channels, lambda action: Phase.RESOLVED in action.at)[0]
+            asked = _named(actions, channels, lambda action: Phase.RESOLVED in action.at and action.at <= _ENDS)[0]
+            alone = {target.id for target in asked if _is_for(target, severity)}
+            hearing = tuple(target for target in told if target.id in now or target.id in alone)
+    return tuple(target.id for target in hearing if target.kind is TargetKind.NOTIFY)
+
+
+def end_targets(
+    rule: Rule, effect: Effect, reached: Mapping[str, Target]
+) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """Who hears of an end (resolved, closed) of an alert that knows whom it was told to: these, and nobody else.
+
+    `reached` has every target that there is, by its id. One that is gone is stood in for by the same URL in another
+    channel (it has another name now), else by what its channel has now; there is a sentence for each that nobody
+    stands in for. Commands run where their `at` names the phase.
+    """
+    found: list[Target] = []
+    problems: list[str] = []
+    for id_ in effect.alert.heard:
+        hearing = [reached[id_]] if id_ in reached else _in_place_of(id_, reached)
+        if not hearing:
+            problems.append(f"{id_} heard that it fires, and is gone from the configuration: it does not hear the end")
+        found += hearing
+    for actions, _ in _actions(rule, effect):
+        runs = (action for action in actions or () if isinstance(action, Run) and effect.phase in action.at)
+        found += map(run_target, runs)
+    return _once(found), tuple(problems)
+
+
+def _in_place_of(id_: str, reached: Mapping[str, Target]) -> list[Target]:
+    """Who stands in for a target that is gone."""
+    owner, _, digest = id_.rpartition("/")
+    same = next((target for target in reached.values() if target.channel and target.id.endswith(f"/{digest}")), None)
+    if same is not None:
+        return [same]
+    return [target for target in reached.values() if target.channel is not None and target.channel.name == owner]
+
+
+def _chosen(
+    rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]], routes: Sequence[Route]
+) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """As `effect_targets`, whatever severity the channels want."""
     # What a rule does when an escalation is due is what fires there: a command without `at` is meant too.
     phases = frozenset({effect.phase} if effect.escalation is None else {Phase.ESCALATED, Phase.FIRING})
     found: list[Target] = []
     problems: dict[str, None] = {}
-    for actions in sorted(_actions(rule, effect), key=lambda actions: actions is not None):
-        some, unknown = _chosen(actions, phases, channels)
+    for actions, severity in sorted(_actions(rule, effect), key=lambda pair: pair[0] is not None):
+        if actions is None:
+            names = _routed(effect, severity, routes) or _fallback(channels)
+            some, unknown = tuple(_of_channels(names, channels)), _unknown_of(names, channels)
+        else:
+            some, unknown = _named(actions, channels, lambda action: not phases.isdisjoint(action.at))
         found += some
         problems.update(dict.fromkeys(unknown))
     return _once(found), tuple(problems)
 
 
-def _actions(rule: Rule, effect: Effect) -> Iterator[tuple[Action, ...] | None]:
+def _named(
+    actions: Iterable[Action], channels: Mapping[str, Sequence[Target]], is_meant: Callable[[Action], bool]
+) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """The targets of the actions that are meant."""
+    found: list[Target] = []
+    problems: list[str] = []
+    for action in filter(is_meant, actions):
+        if isinstance(action, Run):
+            found.append(run_target(action))
+        elif action.url is not None:
+            found += url_targets(action.url)
+        else:
+            names = (action.channel or "",)
+            found += _of_channels(names, channels)
+            problems += _unknown_of(names, channels)
+    return _once(found), tuple(problems)
+
+
+def _routed(effect: Effect, severity: Severity, routes: Iterable[Route]) -> tuple[str, ...]:
+    """The channels of all routes that match an alert at a severity."""
+    alert, labels = effect.alert, (effect.labels, effect.host_labels, effect.instance_labels)
+    matching = (
+        route
+        for route in routes
+        if severity in route.severities
+        and fnmatchcase(alert.rule, route.rule)
+        and fnmatchcase(alert.host, route.host)
+        and all(
+            any(name in some and fnmatchcase(some[name], glob) for some in labels)
+            for name, glob in route.labels.items()
+        )
+    )
+    return tuple(dict.fromkeys(name for route in matching for name in route.channels))
+
+
+def _fallback(channels: Mapping[str, Sequence[Target]]) -> tuple[str, ...]:
+    """Who hears of what nobody was named for."""
+    return (DEFAULT_CHANNEL,) if DEFAULT_CHANNEL in channels else tuple(channels)
+
+
+def _of_channels(names: Iterable[str], channels: Mapping[str, Sequence[Target]]) -> list[Target]:
+    return [target for name in names for target in channels.get(name, ())]
+
+
+def _unknown_of(names: Iterable[str], channels: Mapping[str, Sequence[Target]]) -> tuple[str, ...]:
+    return tuple(_unknown(name, channels) for name in names if name not in channels)
+
+
+def _severity_of(effect: Effect) -> Severity:
+    """How bad an effect is to its channels: an end as bad as the worst that was told."""
+    alert = effect.alert
+    if effect.phase in _ENDS:
+        return max(alert.told, key=lambda severity: severity.rank, default=alert.severity)
+    return alert.severity
+
+
+def _is_for(target: Target, severity: Severity) -> bool:
+    return target.channel is None or severity.rank >= target.channel.min_severity.rank
+
+
+def _and_worse(severity: Severity) -> str:
+    return f"{severity.value} alone" if severity is Severity.CRITICAL else f"{severity.value} and worse"
+
+
+def _actions(rule: Rule, effect: Effect) -> Iterator[tuple[tuple[Action, ...] | None, Severity]]:
+    """The actions that an effect is for, each with the severity that it was told as."""
     alert = effect.alert
     if effect.escalation is not None:
         if effect.escalation < len(rule.escalate):
-            yield rule.escalate[effect.escalation].actions
-    elif effect.phase in (Phase.RESOLVED, Phase.CLOSED):
+            yield rule.escalate[effect.escalation].actions, alert.severity
+    elif effect.phase in _ENDS:
         for severity in alert.told:
-            yield _of_step(rule, severity)
+            yield _of_step(rule, severity), severity
         for escalation in rule.escalate[: alert.escalations]:
-            yield escalation.actions
+            yield escalation.actions, alert.severity
     else:
-        yield _of_step(rule, alert.severity)
+        yield _of_step(rule, alert.severity), alert.severity
 
 
 def _of_step(rule: Rule, severity: Severity) -> tuple[Action, ...] | None:
@@ -137,7 +270,9 @@ def run_target(run: Run) -> Target:
     words = run.command.split() if isinstance(run.command, str) else run.command
     # In `PASSWORD=x ./restart.sh` the first word is a secret.
     name = next((word for word in words if not _ASSIGNMENT.match(word)), "command")
-    digest = _digest(json.dumps([command, run.timeout]))
+    # What is at its default adds nothing, so that new keys change no old id.
+    how = [run.where.value, run.user, run.cwd, run.umask, run.is_clean]
+    digest = _digest(json.dumps([command, run.timeout, *(how if how != _PLAIN_RUN else ())]))
     return Target(id=f"run/{digest}", kind=TargetKind.RUN, name=name[:_NAME_LENGTH], run=run)
 
 

@@ -11,8 +11,10 @@ from typing import TypeAlias
 
 from zkalert import lifecycle
 from zkalert.evaluate import Verdicts
-from zkalert.metrics import HOST_FAMILY
+from zkalert.metrics import ENGINE_FAMILY, HOST_FAMILY
 from zkalert.model import (
+    MEMBERS_HOST,
+    Ack,
     Alert,
     Effect,
     HostInfo,
@@ -30,7 +32,7 @@ from zkalert.model import (
 from zkalert.rulebook.timers import Timers
 from zkalert.rulebook.watcher import RuleWatcher
 
-__all__ = ["Instances", "Put", "RuleWatcher", "Rulebook", "alive_sample", "readers"]
+__all__ = ["Instances", "Put", "RuleWatcher", "Rulebook", "alive_sample", "readers", "skew_sample"]
 
 Instances: TypeAlias = "dict[str | None, Alert]"
 Put: TypeAlias = "Callable[[Rule, Alert, Alert, tuple[Effect, ...]], None]"
@@ -41,6 +43,7 @@ QUIET_AFTER = 60.0
 _INTERVALS = 3
 _AGAIN = 0.005
 _LONG = 1e9
+_TRUE = Outcome.TRUE  # before Python 3.12 a member of an enum is looked for anew each time
 
 
 def alive_sample(observation: Observation | None, host: str, now: Moment, *, is_alive: bool) -> Observation:
@@ -50,6 +53,14 @@ def alive_sample(observation: Observation | None, host: str, now: Moment, *, is_
         family=HOST_FAMILY, at=now.at, interval=interval, max_age=_LONG, values={**values, "alive": int(is_alive)}
     )
     return Observation(host=host, sample=sample, now=now)
+
+
+def skew_sample(now: Moment, *, has_skew: bool) -> Observation:
+    """What the engine that owns the tree says of all its engines."""
+    sample = Sample(
+        family=ENGINE_FAMILY, at=now.at, interval=_LONG, max_age=_LONG, values={"rules_skew": int(has_skew)}
+    )
+    return Observation(host=MEMBERS_HOST, sample=sample, now=now)
 
 
 class Rulebook:
@@ -64,6 +75,7 @@ class Rulebook:
         self._new_episode = new_episode
         self._alerts: dict[str, dict[str, Instances]] = {}
         self._timers = Timers()
+        self._acks: Mapping[str, Ack] | None = None  # by episode; None until somebody tells which there are
         # Of rules that care, by host: when each series last had a value, and how long it may be quiet.
         self._heard: dict[str, dict[str, dict[str | None, tuple[float, float]]]] = {}
 
@@ -104,6 +116,7 @@ class Rulebook:
 
     def judge(self, observation: Observation, watchers: Iterable[RuleWatcher], now: Moment, spent: float = 0.0) -> None:
         """What rules make of a sample at `now`, when it has spoken for `spent` seconds already."""
+        family = observation.sample.family
         for watcher in watchers:
             verdicts = watcher.observe(observation)
             rule = watcher.rule
@@ -112,7 +125,7 @@ class Rulebook:
             for instance, verdict in verdicts:
                 alert = None if alerts is None else alerts.get(instance)
                 if alert is None:
-                    if verdict.outcome is not Outcome.TRUE:
+                    if verdict.outcome is not _TRUE:
                         continue
                     alert = lifecycle.inactive(watcher.variant(name, instance), name, instance)
                 if spent:
@@ -120,7 +133,6 @@ class Rulebook:
                         continue
                     verdict = verdict._replace(cover=max(0.0, verdict.cover - spent))  # noqa: PLW2901 - the same, later
                 self._step(watcher, alert, verdict, now)
-            family = observation.sample.family
             if alerts and family in watcher.gone_families:
                 self._judge_missing(watcher, alerts, observation, now)
             if rule.name in self._heard and family == watcher.metric.family:
@@ -280,6 +292,20 @@ class Rulebook:
                     since = mono if was_watched else max(mono, now.mono)
                     instances[instance] = (since, after)
                     self._timers.set((name, host, instance, True), since + after)
+        if self._acks is not None:  # some may have come since the records were written
+            self.acknowledge(self._acks, now)
+
+    def acknowledge(self, acks: Mapping[str, Ack], now: Moment) -> None:
+        """These are all acknowledgements that there are now, by episode."""
+        self._acks = dict(acks)
+        for alert in list(self.alerts()):
+            watcher = self.watchers.get(alert.rule)
+            new = lifecycle.acknowledged(alert, self._acks.get(alert.episode))
+            if watcher is None or new is alert:
+                continue
+            self.keep(new)
+            self._set_timer(watcher, new, now, after=now.mono)  # what was held back happens now, not in the past
+            self._put(watcher.variant(new.host, new.instance), alert, new, ())
 
     def close(self, rule: Rule, alert: Alert, at: float, reason: Reason) -> None:
         """End an alert that no sample will speak of again."""

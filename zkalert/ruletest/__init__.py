@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from zkalert import documents, rulefile
 from zkalert.documents import Document
 from zkalert.model import Finding, Level, Rule, State
-from zkalert.ruletest.linking import link
+from zkalert.ruletest.linking import completed, link
 from zkalert.ruletest.meaning import MAX_SAMPLES, Meaning
 from zkalert.ruletest.messages import judge_messages
 from zkalert.ruletest.notation import NotationError, parse_values
@@ -84,7 +84,7 @@ def _rules(document: Document) -> tuple[tuple[tuple[str, Path], ...], tuple[Rule
 def run(suite: Suite, test: Test, rules: Iterable[Rule]) -> Result:
     """Run one test of a suite that `link` had nothing to say of."""
     try:
-        story = play(test, rules)
+        story = play(test, completed(suite, rules))
     except TooManyMessages as error:
         return Result(test=test, failures=(_too_many(suite, test, error),), fired=frozenset())
     fired = frozenset(change.new.rule for change in story.changes if change.new.state is State.FIRING)

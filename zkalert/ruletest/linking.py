@@ -7,14 +7,29 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from zkalert.metrics import QuantityError, Unit, nearest, parse_quantity
-from zkalert.model import MEMBERS_HOST, Finding, Of, Rule
+from zkalert.model import MEMBERS_HOST, Finding, HostDown, Of, Rule
+from zkalert.rulefile import with_builtin
 from zkalert.ruletest import words
 from zkalert.ruletest.suite import ExpectedState, Path, Suite
 
 
+def completed(suite: Suite, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules, and those that are built in where a test or a rule speaks of them: not each test means them."""
+    rules = tuple(rules)
+    named = {state.rule for test in suite.tests for state in test.states}
+    named.update(
+        message.rule or "" for test in suite.tests for message in (*(test.messages or ()), *(test.withheld or ()))
+    )
+    named.update(silence.rule for test in suite.tests for silence in test.silences)
+    named.update(ack.rule for test in suite.tests for ack in test.acks)
+    named.update(name for rule in rules for name in rule.inhibited_by)
+    named.update(rule.name for rule in rules)
+    return tuple(rule for rule in with_builtin(rules, HostDown()) if rule.name in named)
+
+
 def link(suite: Suite, rules: Iterable[Rule]) -> tuple[Finding, ...]:
     """Names of rules that do not exist, and values that no alert of a rule can have, in the order of the tests."""
-    return tuple(_Links(suite, {rule.name: rule for rule in rules}).findings())
+    return tuple(_Links(suite, {rule.name: rule for rule in completed(suite, rules)}).findings())
 
 
 class _Links:
@@ -27,6 +42,8 @@ class _Links:
             for index, silence in enumerate(test.silences):
                 if not any(fnmatchcase(name, silence.rule) for name in self._rules):
                     yield self._unknown((*test.path, "silences", index), silence.rule)
+            for ack in test.acks:
+                yield from self._named(ack.path, ack.rule, ack.host)
             for state in test.states:
                 yield from self._named(state.path, state.rule, state.host)
                 yield from self._value(state)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from zkalert.documents import Document, show
+from zkalert.documents import Document, schedules, show
 from zkalert.metrics import (
     FAMILIES,
     HOST_FAMILY,
@@ -19,8 +19,9 @@ from zkalert.metrics import (
     parse_metric,
 )
 from zkalert.model import EMPTY, Finding, Metric, Phase, Severity, Silence, State
+from zkalert.routing import silencing
 from zkalert.ruletest.notation import NotationError, parse_values
-from zkalert.ruletest.suite import ExpectedMessage, ExpectedState, Host, Path, Series, Test, Wanted
+from zkalert.ruletest.suite import Acked, ExpectedMessage, ExpectedState, Host, Path, Series, Test, Wanted
 from zkalert.ruletest.words import quoted, span
 
 MAX_SAMPLES = 1_000_000
@@ -72,11 +73,13 @@ class Meaning:
             for index, one in enumerate(raw.get("silences", ()))
         )
         known = frozenset(hosts)
+        acks = tuple(self._ack((*path, "acks", index), one, known) for index, one in enumerate(raw.get("acks", ())))
         states = tuple(
             self._state((*path, "expect", index), one, known) for index, one in enumerate(raw.get("expect", ()))
         )
         messages, withheld = (self._messages((*path, key), raw.get(key), known) for key in ("messages", "withheld"))
         moments = [one.at for one in states]
+        moments += [one.at for one in acks]
         moments += [one.at for one in (*(messages or ()), *(withheld or ()))]
         moments += [one.interval * len(one.values) for one in series]
         moments += [at for one in hosts.values() for at in (one.dies, one.returns) if at is not None]
@@ -89,6 +92,7 @@ class Meaning:
             hosts=tuple(hosts.values()),
             series=series,
             silences=silences,
+            acks=acks,
             states=states,
             messages=messages,
             withheld=withheld,
@@ -237,14 +241,40 @@ class Meaning:
                 (*path, "until"), "wrong-value", f"until: found {raw['until']}", expected=f"more than {span(begins)}"
             )
         written = raw.get("severity", [severity.value for severity in Severity])
+        self._check_cron(path, raw)
         return Silence(
             id=f"silence {index + 1}",
             rule=raw.get("rule", "*"),
             host=raw.get("host", "*"),
+            instance=raw.get("instance", "*"),
             severities=frozenset(Severity(one) for one in ([written] if isinstance(written, str) else written)),
             labels=raw.get("labels", EMPTY),
             starts_at=start + begins,
             ends_at=start + ends,
+            cron=raw.get("cron", ""),
+            timezone=raw.get("timezone", "UTC"),
+            span=self._span(path, raw, "span") or 0.0,
+        )
+
+    def _check_cron(self, path: Path, raw: Mapping[str, Any]) -> None:
+        if "cron" not in raw:
+            return
+        problem = schedules.zone_problem(raw.get("timezone", "UTC"))
+        if problem is not None:
+            place = (*path, "timezone")
+            self._add(place, "unknown-timezone", problem.message, expected=problem.expected, hint=problem.hint)
+        elif flaw := silencing.flaw(raw["cron"], raw.get("timezone", "UTC")):
+            expected = 'a cron expression such as "0 2 * * *"'
+            self._add((*path, "cron"), "wrong-value", f"cron: {flaw}", expected=expected)
+
+    def _ack(self, path: Path, raw: Mapping[str, Any], known: frozenset[str]) -> Acked:
+        return Acked(
+            path=path,
+            at=self._span(path, raw, "at") or 0.0,
+            rule=raw["rule"],
+            host=self._host_of(path, raw, known),
+            instance=raw.get("instance"),
+            span=self._span(path, raw, "for"),
         )
 
     def _host_of(self, path: Path, raw: Mapping[str, Any], known: frozenset[str]) -> str | None:

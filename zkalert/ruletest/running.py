@@ -1,6 +1,7 @@
 """A test's samples through the rules: what became of each alert, what went out, and what was kept quiet.
 
-The order at one moment: timers that are due, hosts that die or return, samples, then the look at what is expected.
+The order at one moment: timers that are due, hosts that die or return, samples, acknowledgements, then the look at what
+is expected.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from zkalert.model import (
+    Ack,
     Action,
     Alert,
     Effect,
@@ -28,7 +30,7 @@ from zkalert.model import (
 from zkalert.render import render
 from zkalert.replay import Change, Outcome, Replay
 from zkalert.routing import DEFAULT_CHANNEL
-from zkalert.ruletest.suite import ExpectedState, Host, Series, Test
+from zkalert.ruletest.suite import Acked, ExpectedState, Host, Series, Test
 
 MAX_MESSAGES = 50_000
 """Of one test, what is withheld included."""
@@ -37,7 +39,7 @@ _STEP = 3600.0
 _LEAST_AGE = 10.0
 _INTERVALS = 3
 # The order of what happens at one moment.
-_LIFE, _SAMPLE, _LOOK = range(3)
+_LIFE, _SAMPLE, _ACK, _LOOK = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ def play(test: Test, rules: Iterable[Rule]) -> Story:
     recorder = _Recorder(test, Replay(rules, channels=_channels(rules), silences=_silences(test)))
     replay = recorder.replay
     looks: dict[int, tuple[Alert, ...]] = {}
+    acks: dict[str, Ack] = {}
     for host in test.hosts:
         replay.host(HostInfo(name=host.name, labels=host.labels), test.start)
         replay.alive(host.name, test.start, is_alive=host.is_alive(0.0))
@@ -92,6 +95,9 @@ def play(test: Test, rules: Iterable[Rule]) -> Story:
             looks[event] = _alerts_of(replay, test.states[event])
         elif isinstance(event, _Life):
             replay.alive(event.host, moment, is_alive=event.is_alive)
+        elif isinstance(event, Acked):
+            acks |= _acks(replay, event, moment)
+            replay.acknowledge(acks, moment)
         else:
             replay.sample(event.host, event.sample, moment)
     recorder.advance(test.end)
@@ -146,6 +152,16 @@ def _alerts_of(replay: Replay, state: ExpectedState) -> tuple[Alert, ...]:
     return tuple(alert for alert in replay.alerts() if alert.rule == state.rule)
 
 
+def _acks(replay: Replay, acked: Acked, at: float) -> dict[str, Ack]:
+    """What somebody says of the alerts there are, by episode."""
+    ends_at = None if acked.span is None else round(at + acked.span, 3)
+    return {
+        alert.episode: Ack(episode=alert.episode, at=at, ends_at=ends_at, rises=alert.rises)
+        for alert in replay.alerts()
+        if alert.rule == acked.rule and acked.host in (None, alert.host) and acked.instance in (None, alert.instance)
+    }
+
+
 # What happens -----------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +177,7 @@ class _Said:
     sample: Sample
 
 
-_Event: TypeAlias = tuple[float, int, "_Life | _Said | int"]
+_Event: TypeAlias = tuple[float, int, "_Life | _Said | Acked | int"]
 """When, its place among what happens at that moment, and what: a number is that of an expected state."""
 
 
@@ -180,6 +196,8 @@ def _streams(test: Test) -> Iterator[Iterable[_Event]]:
         groups.setdefault((series.host, series.metric.family), []).append(series)
     for (name, family), group in groups.items():
         yield _samples(test, family, group, hosts[name])
+    acks: list[_Event] = [(acked.at, _ACK, acked) for acked in test.acks]
+    yield sorted(acks, key=lambda one: one[0])
     looks: list[_Event] = [(state.at, _LOOK, index) for index, state in enumerate(test.states)]
     yield sorted(looks, key=lambda one: one[0])
 

@@ -43,6 +43,21 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acked:
+    """Somebody acknowledges the alerts of a rule at a moment, for `span` seconds; None: until they end.
+
+    `host` and `instance` None: all that the rule has.
+    """
+
+    path: Path
+    at: float
+    rule: str
+    host: str | None = None
+    instance: str | None = None
+    span: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedState:
     """Where the alerts of a rule have to stand at a moment; what is None is not looked at."""
 
@@ -93,6 +108,7 @@ class Test:
     hosts: tuple[Host, ...]
     series: tuple[Series, ...]
     silences: tuple[Silence, ...]
+    acks: tuple[Acked, ...]
     states: tuple[ExpectedState, ...]
     messages: tuple[ExpectedMessage, ...] | None
     withheld: tuple[ExpectedMessage, ...] | None
