@@ -10,8 +10,22 @@ from pathlib import Path
 import pytest
 
 from zkalert import config
-from zkalert.config import Config, Flags
-from zkalert.model import DocumentError, Finding, UsageError
+from zkalert.config import Config, Flags, Heartbeat, PublishedRules, ZookeeperLost
+from zkalert.model import (
+    DocumentError,
+    Finding,
+    Format,
+    HostDown,
+    Level,
+    Notify,
+    QuietHours,
+    Rate,
+    Route,
+    Run,
+    Schedule,
+    Severity,
+    UsageError,
+)
 
 FULL = """
 zookeeper:
@@ -145,7 +159,9 @@ def test_two_dollars_stand_for_one(tmp_path: Path) -> None:
         ("history: {max_size: 5 elephants}", (1, 21), "wrong-size", "elephants"),
         ("history: {max_size: 5kB}", (1, 21), "wrong-size", "less than 1MiB"),
         ("history: {max_age: 0s}", (1, 20), "wrong-duration", "1m to"),
-        ("rules: rules/", (1, 8), "wrong-type", "a list of paths"),
+        ("rules: rules/", (1, 8), "wrong-value", "a list of paths, or the word zookeeper"),
+        ("published_rules: {shell: yes}", (1, 26), "wrong-type", "did you mean true?"),
+        ("shell_actions: 'off'", (1, 16), "wrong-type", "did you mean false?"),
         ("labels: {rack: 12}", (1, 16), "wrong-type", 'quote it: "12"'),
         ("channels: {ops: {urls: hunter2}}", (1, 24), "wrong-type", "a list of at least one URL"),
         ("channels: {ops: {urls: [hunter2]}}", (1, 25), "wrong-url", "a URL of a service"),
@@ -162,6 +178,212 @@ def test_what_is_wrong_is_told_with_its_place(
     [finding] = findings(tmp_path, text)
     assert (finding.line, finding.column, finding.code) == (*place, code)
     assert said in f"{finding.message}\n{finding.expected}\n{finding.hint}"
+
+
+OPS = "channels: {ops: {urls: ['json://h'], min_severity: warning}}\n"
+
+
+def channel(options: str) -> str:
+    return f"channels:\n  ops: {{urls: ['webhook://h'], {options}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "code", "said"),
+    [
+        (channel("min_severity: warn"), 2, "wrong-value", "did you mean warning?"),
+        (channel("severity: warning"), 2, "unknown-key", "did you mean min_severity?"),
+        (channel("rate: 10"), 2, "wrong-type", "1/s, 10/m or 30/h"),
+        (channel("rate: 0/s"), 2, "wrong-value", "1/s, 10/m or 30/h"),
+        (channel("rate: 1/day"), 2, "wrong-value", "1/s, 10/m or 30/h"),
+        (channel("format: md"), 2, "wrong-value", "did you mean markdown?"),
+        (channel("group_by: hosts"), 2, "wrong-value", "did you mean host?"),
+        (channel("group_by: [rule, 'label:']"), 2, "wrong-value", "label:NAME"),
+        (channel("group_interval: 2d"), 2, "wrong-duration", "0s to 1d"),
+        (channel("secret: hunter2hunter2, secret2: x"), 2, "unknown-key", "did you mean secret?"),
+        (channel("secret: '${NOPE}'"), 2, "no-variable", "NOPE is not set"),
+        (channel("secret: 'file:nowhere'"), 2, "unreadable", "No such file"),
+        (channel("templates: {}"), 2, "wrong-value", "title or body"),
+        (channel("templates: {subject: x}"), 2, "unknown-key", "did you mean title?"),
+        (channel("templates: {title: '{{ host'}"), 2, "template", "title: line 1"),
+        (channel("templates: {body: '{{ hots }}'}"), 2, "template", "hots"),
+        (channel("quiet_hours: {but: critical}"), 2, "missing-key", "neither days nor hours"),
+        (channel("quiet_hours: {hours: 22-6}"), 2, "wrong-value", "did you mean 22:00-6:00?"),
+        (channel("quiet_hours: {hours: ['22:00-22:00']}"), 2, "wrong-schedule", "is empty"),
+        (channel("quiet_hours: {days: weekend}"), 2, "wrong-value", "did you mean sat-sun?"),
+        (channel("quiet_hours: {days: sat, timezone: Europe/Brelin}"), 2, "unknown-timezone", "Europe/Berlin"),
+        (channel("quiet_hours: {days: sat, but: [page]}"), 2, "wrong-value", "did you mean critical?"),
+        ("group_by: [hosts]", 1, "wrong-value", "did you mean host?"),
+        (OPS + "routes: [{channels: [osp]}]", 2, "unknown-channel", "did you mean ops?"),
+        (OPS + "routes: [{channels: []}]", 2, "wrong-value", "at least one channel"),
+        (OPS + "routes: [{match: {}}]", 2, "missing-key", "the key channels is missing"),
+        (OPS + "routes: [{match: {severity: [error]}, channels: [ops]}]", 2, "wrong-value", "did you mean critical?"),
+        (OPS + "routes: [{match: {hosts: web*}, channels: [ops]}]", 2, "unknown-key", "did you mean host?"),
+        ("routes: [{channels: [ops]}]", 1, "unknown-channel", "a channel under channels:"),
+        (OPS + "host_down: {action: osp}", 2, "unknown-channel", "did you mean ops?"),
+        (OPS + "host_down: {action: [ops, x]}", 2, "unknown-channel", 'no channel "x"'),
+        ("host_down: {after: 2d}", 1, "wrong-duration", "0s to 1d"),
+        ("host_down: 'off'", 1, "wrong-type", "false, or a mapping"),
+        (OPS + "on_zookeeper_lost: {channels: [osp]}", 2, "unknown-channel", "did you mean ops?"),
+        (OPS + "on_zookeeper_lost: {channels: [ops], after: 100ms}", 2, "wrong-duration", "1s to 1d"),
+        ("on_zookeeper_lost: {after: 5s}", 1, "missing-key", "the key channels is missing"),
+        ("heartbeat: {url: 'ftp://hunter2/x'}", 1, "wrong-url", "http://HOST"),
+        ("heartbeat: {url: 'https://h:99999/hunter2'}", 1, "wrong-url", "http://HOST"),
+        ("heartbeat: {url: 'https://h/hunter2 x'}", 1, "wrong-url", "http://HOST"),
+        ("heartbeat: {url: 'https://h/', every: 10ms}", 1, "wrong-duration", "1s to 1d"),
+        ("actions: {Restart: [a]}", 1, "wrong-key", "lower-case"),
+        ("actions: {a: []}", 1, "wrong-value", "the command and its arguments"),
+        ("actions: {a: ' '}", 1, "wrong-value", "no command"),
+        ("actions: {a: {run: hunter2, umask: 27}}", 1, "wrong-type", "three octal digits"),
+        ("actions: {a: {run: hunter2, umask: '888'}}", 1, "wrong-value", "three octal digits"),
+        ("actions: {a: {run: hunter2, timeout: 2d}}", 1, "wrong-duration", "1ms to 1d"),
+        ("actions: {a: {exec: hunter2}}", 1, "unknown-key", "did you mean run?"),
+        ("actions: {a: {run: x, environment: none}}", 1, "wrong-value", "inherit, clean"),
+        ("actions: {a: 5}", 1, "wrong-type", "a list of arguments, a line for the shell"),
+    ],
+)
+def test_what_is_wrong_with_channels_routes_and_commands_is_told(
+    tmp_path: Path, text: str, line: int, code: str, said: str
+) -> None:
+    [finding] = findings(tmp_path, text)
+    assert (finding.line, finding.code) == (line, code)
+    assert said in f"{finding.message}\n{finding.expected}\n{finding.hint}"
+
+
+def test_a_channel_says_when_how_often_and_in_which_form(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hunter2\n")
+    text = """
+group_by: host
+channels:
+  ops:
+    urls: ["webhooks://h/x"]
+    min_severity: warning
+    quiet_hours: {days: "sat-sun, mon", hours: "22:00-07:00", timezone: Europe/Berlin, but: critical}
+    format: markdown
+    templates: {title: "{{ name }} on {{ host }}", body: plain}
+    rate: 10 / m
+    group_by: [rule, "label:team", rule]
+    group_interval: 5m
+    secret: file:key
+  chat: {urls: ["json://h"]}
+"""
+    read = load(tmp_path, text)
+    ops = read.channels["ops"]
+    assert ops.quiet_hours == QuietHours(
+        schedule=Schedule(days=frozenset({0, 5, 6}), hours=((22 * 3600.0, 7 * 3600.0),), timezone="Europe/Berlin"),
+        but=frozenset({Severity.CRITICAL}),
+    )
+    assert ops.rate == Rate(messages=10, per=60.0)
+    assert (ops.min_severity, ops.format, ops.secret) == (Severity.WARNING, Format.MARKDOWN, "hunter2")
+    assert (ops.group_by, ops.group_interval) == (("rule", "label:team"), 300.0)
+    assert ops.templates == {"title": "{{ name }} on {{ host }}", "body": "plain"}
+    assert (read.channels["chat"].group_by, read.channels["chat"].group_interval) == (("host",), 30.0)
+    assert "hunter2" not in repr(read)
+
+
+def test_who_hears_of_what_nobody_was_named_for(tmp_path: Path) -> None:
+    text = """
+channels: {ops: {urls: ["json://h"]}, chat: {urls: ["json://i"]}}
+routes:
+  - {match: {severity: critical, rule: "disk-*", host: "db*", labels: {team: "s*"}}, channels: [ops, chat, ops]}
+  - {match: {severity: [info, warning]}, channels: [chat]}
+  - channels: [ops]
+host_down: {after: 2m, severity: warning, action: [ops]}
+on_zookeeper_lost: {channels: [ops], after: 5s}
+heartbeat: {url: "https://hc.example.org/${PASSWORD}", every: 90s}
+"""
+    read = load(tmp_path, text)
+    assert read.routes == (
+        Route(
+            channels=("ops", "chat"),
+            rule="disk-*",
+            host="db*",
+            severities=frozenset({Severity.CRITICAL}),
+            labels={"team": "s*"},
+        ),
+        Route(channels=("chat",), severities=frozenset({Severity.INFO, Severity.WARNING})),
+        Route(channels=("ops",)),
+    )
+    assert read.host_down == HostDown(after=120.0, severity=Severity.WARNING, actions=(Notify(channel="ops"),))
+    assert read.on_zookeeper_lost == ZookeeperLost(channels=("ops",), after=5.0)
+    assert read.heartbeat == Heartbeat(url="https://hc.example.org/hunter2", every=90.0)
+    assert "hunter2" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("", HostDown()), ("host_down: true", HostDown()), ("host_down: {}", HostDown()), ("host_down: false", None)],
+)
+def test_host_down_is_there_unless_it_is_switched_off(tmp_path: Path, written: str, expected: HostDown | None) -> None:
+    assert load(tmp_path, f"host: web1\n{written}").host_down == expected
+
+
+def test_a_host_offers_commands(tmp_path: Path) -> None:
+    text = """
+actions:
+  restart-app: [systemctl, restart, app]
+  tidy: 'rm -rf "${TMP}"/app-*'
+  full: {run: [./deploy], timeout: 1m, user: "${WHO}", cwd: scripts, umask: 027, environment: clean}
+shell_actions: false
+"""
+    read = load(tmp_path, text, environ={"WHO": "app"})
+    assert read.actions == {
+        "restart-app": Run(command=("systemctl", "restart", "app")),
+        "tidy": Run(command='rm -rf "${TMP}"/app-*'),
+        "full": Run(
+            command=("./deploy",),
+            timeout=60.0,
+            user="app",
+            cwd=str(tmp_path / "scripts"),
+            umask=0o027,
+            is_clean=True,
+        ),
+    }
+    assert not read.may_run
+
+
+def test_rules_can_come_through_zookeeper(tmp_path: Path) -> None:
+    text = "rules: zookeeper\npublished_rules: {shell: true}\n"
+    read = load(tmp_path, text)
+    assert read.published_rules == PublishedRules(is_followed=True, may_run=True)
+    assert read.rules == ()
+    named = load(tmp_path, text, Flags(rules=(Path("a.yaml"),)))
+    assert not named.published_rules.is_followed
+    assert named.rules == (Path("a.yaml"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        (
+            OPS + "routes: [{match: {severity: info}, channels: [ops]}]",
+            "mute-channel",
+            "the channel ops hears nothing of this: info is below its min_severity warning",
+        ),
+        (OPS + "host_down: {severity: info, action: ops}", "mute-channel", "below its min_severity warning"),
+        ("channels:\n  ops: {urls: ['json://h'], secret: hunter2}", "idle-secret", "signs nothing"),
+        (channel("quiet_hours: {hours: 00:00-24:00, but: critical}"), "always-quiet", "never end"),
+        (channel("quiet_hours: {days: mon-sun}"), "always-quiet", "never end"),
+    ],
+)
+def test_what_hardly_was_meant_is_advice(tmp_path: Path, text: str, code: str, said: str) -> None:
+    read, [finding] = config.read(text, tmp_path / "zkalert.yaml", Flags(), {})
+    assert read is not None
+    assert (finding.line, finding.code, finding.level) == (2, code, Level.ADVICE)
+    assert said in finding.message
+    assert "hunter2" not in repr(finding)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OPS + "routes: [{match: {severity: [info, critical]}, channels: [ops]}]",
+        OPS + "host_down: {action: ops}",
+        channel("quiet_hours: {hours: '00:00-24:00', but: [info, warning, critical]}"),
+        channel("quiet_hours: {days: mon-sun, hours: '22:00-06:00'}, secret: x"),
+    ],
+)
+def test_what_may_well_be_meant_is_no_advice(tmp_path: Path, text: str) -> None:
+    assert config.read(text, tmp_path / "zkalert.yaml", Flags(), {})[1] == ()
 
 
 def test_all_findings_come_at_once(tmp_path: Path) -> None:

@@ -18,11 +18,10 @@ from zkalert.config.values import (
     Flags,
     Heartbeat,
     HistorySettings,
-    HostDown,
     PublishedRules,
     ZookeeperLost,
 )
-from zkalert.model import DocumentError, Finding, Level, UsageError, ZookeeperSettings
+from zkalert.model import DocumentError, Finding, HostDown, Level, UsageError, ZookeeperSettings
 
 __all__ = [
     "Config",

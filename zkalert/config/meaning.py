@@ -10,31 +10,20 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from zkalert.config.values import Config, Flags, HistorySettings
+from zkalert.config import channels, commands
+from zkalert.config.values import Config, Flags, HistorySettings, PublishedRules
+from zkalert.config.written import Written
 from zkalert.documents import Document
-from zkalert.metrics import (
-    FAMILIES,
-    QuantityError,
-    Unit,
-    format_duration,
-    nearest,
-    parse_duration,
-    parse_quantity,
-)
-from zkalert.model import Channel, Finding, TlsSettings, UsageError, ZookeeperSettings
+from zkalert.metrics import SAMPLED, QuantityError, Unit, nearest, parse_quantity
+from zkalert.model import Finding, TlsSettings, UsageError, ZookeeperSettings
 
-MAX_SECRET = 64 * 1024
 DEFAULT_ROOT = "/zkalert"
 
-_VARIABLE = re.compile(r"\$\$(?=\{)|\$\{([^}]*)\}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*")
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 _SERVERS = "host:port,... and maybe a chroot, as in zk1:2181,zk2:2181/monitoring"
-
-_Path: TypeAlias = tuple["str | int", ...]
+_PUBLISHED = "zookeeper"
 
 
 class Settings:
@@ -48,13 +37,11 @@ class Settings:
         environ: Mapping[str, str],
         check_url: Callable[[str], str] | None = None,
     ) -> None:
-        self._document = document
+        self._written = Written(document, Path.cwd() if path is None else path.parent.absolute(), environ)
         self._source = path
-        self._folder = Path.cwd() if path is None else path.parent.absolute()
         self._flags = flags
         self._environ = environ
         self._check_url = check_url
-        self._findings: list[Finding] = []
 
     @property
     def state_dir(self) -> Path:
@@ -63,10 +50,10 @@ class Settings:
             return self._flags.state_dir.absolute()
         if self._environ.get("ZKALERT_STATE_DIR"):
             return Path(self._environ["ZKALERT_STATE_DIR"]).absolute()
-        data = self._document.data
+        data = self._written.data
         written = data.get("state_dir") if isinstance(data, dict) else None
         if isinstance(written, str) and written:
-            return self._folder / self._filled(written)[0]
+            return self._written.folder / self._written.filled(written)[0]
         base = self._environ.get("XDG_STATE_HOME", "")
         if base.startswith("/"):
             return Path(base, "zkalert")
@@ -77,22 +64,30 @@ class Settings:
 
     def findings(self) -> tuple[Finding, ...]:
         """What was found so far, in the order of the text."""
-        return tuple(sorted(self._findings, key=lambda finding: (finding.line, finding.column, finding.code)))
+        return self._written.findings()
 
     def config(self) -> Config:
         """The configuration; worth something only if no finding is an error."""
-        data = self._document.data
+        data = self._written.data
         if "state_dir" in data:
-            self._text(data["state_dir"], ("state_dir",))
+            self._written.text(data["state_dir"], ("state_dir",))
+        known = channels.channels(self._written, self._check_url)
         return Config(
             host=self._host(data.get("host")),
             state_dir=self.state_dir,
             zookeeper=self._zookeeper(data.get("zookeeper", {})),
-            labels={name: self._text(text, ("labels", name)) for name, text in data.get("labels", {}).items()},
+            labels={name: self._written.text(text, ("labels", name)) for name, text in data.get("labels", {}).items()},
             intervals=self._intervals(data.get("sampler", {}).get("intervals", {})),
             history=self._history(data.get("history", {})),
             rules=self._flags.rules or self._rules(data.get("rules", [])),
-            channels=self._channels(data.get("channels", {})),
+            channels=known,
+            routes=channels.routes(self._written, known),
+            host_down=channels.host_down(self._written, known),
+            on_zookeeper_lost=channels.zookeeper_lost(self._written, known),
+            heartbeat=channels.heartbeat(self._written),
+            actions=commands.actions(self._written),
+            may_run=data.get("shell_actions", True),
+            published_rules=self._published(data),
             source=self._source,
         )
 
@@ -102,17 +97,19 @@ class Settings:
             if len(given) > 253 or not given.isprintable():
                 raise UsageError("--host or ZKALERT_HOST is no name of 1 to 253 printable characters")
             return given
-        return (self._text(written, ("host",)) if written else "") or socket.gethostname()
+        return (self._written.text(written, ("host",)) if written else "") or socket.gethostname()
 
     def _zookeeper(self, written: Mapping[str, Any]) -> ZookeeperSettings | None:
         hosts = self._given(self._flags.zookeeper, "--zookeeper", "ZKALERT_ZOOKEEPER", _servers_problem, _SERVERS)
         if not hosts and "hosts" in written:
-            hosts = self._checked(written["hosts"], ("zookeeper", "hosts"), _servers_problem, _SERVERS)
+            hosts = self._written.checked(written["hosts"], ("zookeeper", "hosts"), _servers_problem, _SERVERS)
         root = self._given(self._flags.root, "--root", "ZKALERT_ROOT", _root_problem, "a path such as /zkalert")
         if not root and "root" in written:
-            root = self._checked(written["root"], ("zookeeper", "root"), _root_problem, "a path such as /zkalert")
+            root = self._written.checked(
+                written["root"], ("zookeeper", "root"), _root_problem, "a path such as /zkalert"
+            )
         timeout = written.get("session_timeout", "10s")
-        seconds = self._span(timeout, ("zookeeper", "session_timeout"), least=1.0, most=60.0)
+        seconds = self._written.span(timeout, ("zookeeper", "session_timeout"), least=1.0, most=60.0)
         digest = self._digest(written.get("auth", {}))
         tls = self._tls(written["tls"]) if "tls" in written else None
         if not hosts:
@@ -130,68 +127,64 @@ class Settings:
         if "digest" not in written:
             return None
         path = ("zookeeper", "auth", "digest")
-        secret = self._secret(written["digest"], path)
+        secret = self._written.secret(written["digest"], path)
         if secret is not None and not re.fullmatch(r"[^:\s]+:.+", secret):
-            self._add(path, "wrong-digest", "not of the form user:password", expected="user:password")
+            self._written.add(path, "wrong-digest", "not of the form user:password", expected="user:password")
         return secret
 
     def _tls(self, written: Mapping[str, str]) -> TlsSettings:
-        files = {key: str(self._folder / self._text(text, ("zookeeper", "tls", key))) for key, text in written.items()}
+        files = {
+            key: str(self._written.folder / self._written.text(text, ("zookeeper", "tls", key)))
+            for key, text in written.items()
+        }
         return TlsSettings(ca=files["ca"], cert=files.get("cert"), key=files.get("key"))
 
     def _intervals(self, written: Mapping[str, str]) -> dict[str, float]:
         intervals = {}
         for family, text in written.items():
             path = ("sampler", "intervals", family)
-            if family not in FAMILIES:
-                near = nearest(family, FAMILIES)
-                self._add(
+            if family not in SAMPLED:
+                near = nearest(family, SAMPLED)
+                self._written.add(
                     path,
                     "unknown-family",
                     f'no metric family "{family[:40]}"',
-                    expected="one of " + ", ".join(sorted(FAMILIES)),
+                    expected="one of " + ", ".join(sorted(SAMPLED)),
                     hint=f"did you mean {near}?" if near else "",
                     at_key=True,
                 )
-            intervals[family] = self._span(text, path, least=0.1, most=86400.0)
+            intervals[family] = self._written.span(text, path, least=0.1, most=86400.0)
         return intervals
 
     def _history(self, written: Mapping[str, Any]) -> HistorySettings:
         default = HistorySettings()
         max_age, max_size = default.max_age, default.max_size
         if "max_age" in written:
-            max_age = self._span(written["max_age"], ("history", "max_age"), least=60.0, most=3660 * 86400.0)
+            max_age = self._written.span(written["max_age"], ("history", "max_age"), least=60.0, most=3660 * 86400.0)
         if "max_size" in written:
             path = ("history", "max_size")
             try:
                 max_size = int(parse_quantity(written["max_size"], Unit.BYTES))
             except QuantityError as error:
-                self._add(path, "wrong-size", str(error), expected=error.expected)
+                self._written.add(path, "wrong-size", str(error), expected=error.expected)
             if max_size < 2**20:
-                self._add(path, "wrong-size", "less than 1MiB", expected="a size of at least 1MiB")
+                self._written.add(path, "wrong-size", "less than 1MiB", expected="a size of at least 1MiB")
         return HistorySettings(max_age=max_age, max_size=max_size)
 
-    def _rules(self, written: list[str]) -> tuple[Path, ...]:
-        return tuple(self._folder / self._text(text, ("rules", index)) for index, text in enumerate(written))
+    def _rules(self, written: list[str] | str) -> tuple[Path, ...]:
+        if isinstance(written, str):  # the word for those that come through ZooKeeper
+            return ()
+        folder = self._written.folder
+        return tuple(folder / self._written.text(text, ("rules", index)) for index, text in enumerate(written))
 
-    def _channels(self, written: Mapping[str, Any]) -> dict[str, Channel]:
-        channels = {}
-        for name, channel in written.items():
-            urls = []
-            for index, text in enumerate(channel["urls"]):
-                path = ("channels", name, "urls", index)
-                url = self._secret(text, path)
-                if url is None:
-                    continue
-                if not _URL.fullmatch(url):
-                    self._add(path, "wrong-url", "not a URL", expected="a URL of a service: service://...")
-                elif problem := self._check_url(url) if self._check_url else "":
-                    self._add(path, "wrong-url", problem, expected="a URL that apprise can use")
-                urls.append(url)
-            channels[name] = Channel(name=name, urls=tuple(urls))
-        return channels
-
-    # Values of any key ------------------------------------------------------------------------------------------------
+    def _published(self, data: Mapping[str, Any]) -> PublishedRules:
+        """What may come through ZooKeeper. Files that a flag names are evaluated in its place."""
+        written = data.get("published_rules", {})
+        return PublishedRules(
+            is_followed=data.get("rules") == _PUBLISHED and not self._flags.rules,
+            may_run=written.get("shell", False),
+            may_have_urls=written.get("urls", False),
+        )
 
     def _given(self, flag: str | None, name: str, variable: str, problem: Callable[[str], str], expected: str) -> str:
         """What a flag or variable says, empty where neither does. Raises UsageError where it cannot work."""
@@ -199,66 +192,6 @@ class Settings:
         if given and problem(given):
             raise UsageError(f"{name}: {problem(given)}; expected {expected}")
         return given
-
-    def _checked(self, written: str, path: _Path, problem: Callable[[str], str], expected: str) -> str:
-        count = len(self._findings)
-        text = self._text(written, path)
-        if len(self._findings) == count and problem(text):
-            self._add(path, "wrong-value", f"{path[-1]}: {problem(text)}", expected=expected)
-        return text
-
-    def _span(self, written: str, path: _Path, *, least: float, most: float) -> float:
-        """A span in seconds; its form has been checked, for the schema says it."""
-        seconds = parse_duration(written)
-        if not least <= seconds <= most:
-            bounds = f"{format_duration(least)} to {format_duration(most)}"
-            self._add(path, "wrong-duration", f'{path[-1]}: found "{written[:40]}"', expected=bounds)
-        return seconds
-
-    def _text(self, written: str, path: _Path) -> str:
-        """A text with `${NAME}` filled in."""
-        text, missing = self._filled(written)
-        for name in missing:
-            if _NAME.fullmatch(name):
-                message = f"the environment variable {name} is not set"
-            else:
-                message = "what stands between ${ and } is no variable's name"
-            self._add(path, "no-variable", message, expected="a variable that is set; $${ stands for ${ itself")
-        return text
-
-    def _filled(self, written: str) -> tuple[str, list[str]]:
-        missing: list[str] = []
-
-        def fill(match: re.Match[str]) -> str:
-            if match[1] is None:
-                return "$"
-            if match[1] not in self._environ:
-                missing.append(match[1])
-            return self._environ.get(match[1], "")
-
-        return _VARIABLE.sub(fill, written), missing
-
-    def _secret(self, written: str, path: _Path) -> str | None:
-        """A text, or where it begins with `file:` what stands in that file; None with a finding where neither is."""
-        count = len(self._findings)
-        text = self._text(written, path)
-        if len(self._findings) > count:
-            return None
-        if not text.startswith("file:"):
-            return text
-        try:
-            with (self._folder / text.removeprefix("file:")).open(encoding="utf-8") as file:
-                secret = file.read(MAX_SECRET).rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            self._add(path, "unreadable", f"the file with this secret cannot be read: {reason}", expected="file:PATH")
-            return None
-        if not secret:
-            self._add(path, "unreadable", "the file with this secret is empty", expected="the secret in the file")
-        return secret or None
-
-    def _add(self, path: _Path, code: str, message: str, **rest: Any) -> None:
-        self._findings.append(self._document.finding(path, code, message, **rest))
 
 
 def _servers_problem(text: str) -> str:

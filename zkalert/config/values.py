@@ -6,16 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zkalert.model import EMPTY, Action, Channel, Route, Run, Severity, ZookeeperSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostDown:
-    """The rule that is built in: a host whose sampler is gone for `after` seconds. `action` is who hears of it."""
-
-    after: float = 30.0
-    severity: Severity = Severity.CRITICAL
-    actions: tuple[Action, ...] | None = None
+from zkalert.model import EMPTY, Channel, HostDown, Route, Run, ZookeeperSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +77,7 @@ class Config:
     rules: tuple[Path, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
-    host_down: HostDown | None = HostDown()
+    host_down: HostDown | None = field(default_factory=HostDown)
     on_zookeeper_lost: ZookeeperLost | None = None
     heartbeat: Heartbeat | None = None
     actions: Mapping[str, Run] = field(default_factory=dict)

@@ -59,8 +59,11 @@ def is_open(kind: str, path: tuple[str | int, ...]) -> bool:
 
 
 def _shows(place: Mapping[str, Any] | None) -> bool:
-    """Whether a scalar may be shown in this place: the schema knows it, and wants a scalar there."""
-    return place is not None and place.get("type") not in ("object", "array")
+    """Whether a scalar may be shown in this place: the schema knows it, and wants a scalar there, before all else."""
+    if place is None:
+        return False
+    types = place.get("type")
+    return (types[0] if isinstance(types, list) else types) not in ("object", "array")
 
 
 def _below(whole: Mapping[str, Any], place: Mapping[str, Any] | None, part: str | int) -> Mapping[str, Any] | None:

@@ -1,7 +1,8 @@
 """Rule files -> rules, or findings.
 
-`parse` is pure: text in, rules and findings out. `load` reads files and folders, and looks over all of them for names
-that stand twice and for what rules say of each other. What a rule does is not known here, only what it may say.
+`parse` is pure: text in, rules and findings out. `load` reads files and folders, `load_texts` takes what was read
+elsewhere; both look over all of it for names that stand twice and for what rules say of each other. What a rule does
+is not known here, only what it may say.
 """
 
 from __future__ import annotations
@@ -10,27 +11,35 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zkalert import documents
 from zkalert.model import Finding, Level, Rule, UsageError
-from zkalert.rulefile.actions import Actions
+from zkalert.rulefile.actions import ALL, Actions, Allowed
+from zkalert.rulefile.builtin import HOST_DOWN, RULES_SKEW, host_down_rule, is_builtin, with_builtin
 from zkalert.rulefile.digests import digest
 from zkalert.rulefile.keys import Report
 from zkalert.rulefile.links import Links
 from zkalert.rulefile.meaning import Meaning
 
 __all__ = [
+    "HOST_DOWN",
+    "RULES_SKEW",
+    "Allowed",
     "Links",
     "RuleSet",
     "digest",
     "files_in",
+    "host_down_rule",
+    "is_builtin",
     "is_config_name",
     "is_test_name",
     "load",
+    "load_texts",
     "parse",
     "parse_document",
     "read",
+    "with_builtin",
 ]
 
 _CONFIG_NAMES = frozenset({"zkalert.yaml", "zkalert.yml"})
@@ -53,6 +62,14 @@ class RuleSet:
         return not any(finding.level is Level.ERROR for finding in self.findings)
 
 
+class _Source(NamedTuple):
+    """One file as it was read; `finding` where it cannot be."""
+
+    name: str
+    text: bytes
+    finding: Finding | None = None
+
+
 def load(
     paths: Iterable[Path],
     *,
@@ -64,28 +81,37 @@ def load(
 
     Raises UsageError for a path that does not exist.
     """
+    sources = (_Source(str(file), *read(file)) for path in paths for file in files_in(path))
+    return _load(sources, channels=channels, check_url=check_url, intervals=intervals)
+
+
+def load_texts(
+    texts: Mapping[str, bytes],
+    *,
+    channels: Collection[str] | None = None,
+    check_url: Callable[[str], str] | None = None,
+    intervals: Mapping[str, float] | None = None,
+    allowed: Allowed = ALL,
+) -> RuleSet:
+    """The rules in texts that were read elsewhere, by the names of their files; the other arguments as for `parse`."""
+    sources = (_Source(name, text) for name, text in sorted(texts.items()))
+    return _load(sources, channels=channels, check_url=check_url, intervals=intervals, allowed=allowed)
+
+
+def _load(sources: Iterable[_Source], **options: Any) -> RuleSet:
     rules: list[Rule] = []
     findings: list[Finding] = []
     files = 0
     with documents.paused_gc():
         taken: dict[str, str] = {}
         links = Links()
-        for file in (file for path in paths for file in files_in(path)):
+        for source in sources:
             files += 1
-            text, unreadable = read(file)
-            if unreadable is not None:
-                findings.append(unreadable)
+            if source.finding is not None:
+                findings.append(source.finding)
                 links.miss()
                 continue
-            part, found = parse(
-                text,
-                str(file),
-                channels=channels,
-                taken=taken,
-                links=links,
-                check_url=check_url,
-                intervals=intervals,
-            )
+            part, found = parse(source.text, source.name, taken=taken, links=links, **options)
             rules += part
             findings += found
         findings += links.findings()
@@ -102,14 +128,15 @@ def parse(  # noqa: PLR0913 - each of them is of use without the others
     links: Links | None = None,
     check_url: Callable[[str], str] | None = None,
     intervals: Mapping[str, float] | None = None,
+    allowed: Allowed = ALL,
 ) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
     """The rules in one text, named `file` to people, and all findings, sorted; no rules where one is an error.
 
-    `channels` are the names that actions may use (None: not checked). `check_url` gets each literal URL and returns
-    why it cannot be used, or an empty text. `intervals` are the seconds between samples, of families that are not at
-    their usual cadence. Where the file is one of several, `taken` holds the names that rules of other files have, with
-    their `file:line`, and `links` what they say of each other; those of this file are added. Without `links` the file
-    has to stand for itself.
+    `channels` are the names that actions may use (None: not checked); with the channels behind them there is advice.
+    `check_url` gets each literal URL and returns why it cannot be used, or an empty text. `intervals` are the seconds
+    between samples, of families that are not at their usual cadence. Where the file is one of several, `taken` holds
+    the names that rules of other files have, with their `file:line`, and `links` what they say of each other; those of
+    this file are added. Without `links` the file has to stand for itself.
     """
     together = Links() if links is None else links
     document, findings = documents.parse(text, file, "rules")
@@ -119,7 +146,7 @@ def parse(  # noqa: PLR0913 - each of them is of use without the others
     if document.data is None:
         return (), (document.finding((), "empty", "no rules in this file", level=Level.ADVICE),)
     report = Report(document, intervals)
-    actions = Actions(report, channels, check_url)
+    actions = Actions(report, channels, check_url, allowed)
     rules, findings = _judge(document, report, actions, {} if taken is None else taken, together)
     return _alone(rules, findings, together) if links is None else (rules, findings)
 

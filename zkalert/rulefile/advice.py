@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from zkalert.metrics import Unit, format_duration, format_quantity
-from zkalert.model import Comparator, Condition, Level, Notify, Phase, Rule, Severity, Stat, Threshold, Total
+from zkalert.model import (
+    Action,
+    Channel,
+    Comparator,
+    Condition,
+    Level,
+    Notify,
+    Phase,
+    Rule,
+    Severity,
+    Stat,
+    Threshold,
+    Total,
+)
 from zkalert.rulefile.conditions import Judged
 from zkalert.rulefile.keys import Keys, Path
 from zkalert.rulefile.limits import ABOVE, BELOW
@@ -18,8 +31,8 @@ _INFINITE = float("inf")
 _UNITS = {unit.value: unit for unit in Unit}  # several times as fast as the class
 
 
-def give(keys: Keys, rule: Rule, judged: Judged) -> None:
-    """Add what may be said of a rule to its findings."""
+def give(keys: Keys, rule: Rule, judged: Judged, channels: Mapping[str, Channel]) -> None:
+    """Add what may be said of a rule to its findings; `channels` as far as they are known."""
     for condition, place in zip(judged.conditions, judged.places, strict=True):
         bounds = _bounds(condition, rule)
         for threshold, where in _thresholds(condition, place, rule):
@@ -28,6 +41,8 @@ def give(keys: Keys, rule: Rule, judged: Judged) -> None:
         _window(condition, place)
     _clocks(keys, rule)
     _phases(keys, rule)
+    if channels:
+        _mute(keys, rule, channels)
 
 
 def _bounds(condition: Condition, rule: Rule) -> tuple[float, float]:
@@ -194,6 +209,40 @@ def _phases(keys: Keys, rule: Rule) -> None:
 
 
 _ALWAYS = Notify().at
+
+
+def _mute(keys: Keys, rule: Rule, channels: Mapping[str, Channel]) -> None:
+    """Channels that want worse than ever comes to them, and a rule that no channel wants to hear of."""
+    others = [one.severity for one in rule.overrides if one.severity is not None]
+    common = [step.severity for step in rule.steps if step.actions is None]
+    if common:
+        worst = _worst([*common, *others])
+        least = min((channel.min_severity for channel in channels.values()), key=lambda severity: severity.rank)
+        if rule.actions is not None:
+            _mute_channels(keys, keys.at("action"), rule.actions, worst, channels)
+        elif least.rank > worst.rank:
+            path = keys.at("severity") if "severity" in keys else keys.at("name")
+            message = f"no channel hears of this rule: it is {worst.value} at most, and they want {least.value}"
+            _advise(keys, path, "mute-rule", message, "another severity, or another min_severity of a channel")
+    for index, step in enumerate(rule.steps):
+        if step.actions is not None:
+            path = keys.at("levels", index, "action")
+            _mute_channels(keys, path, step.actions, _worst([step.severity, *others]), channels)
+
+
+def _mute_channels(
+    keys: Keys, path: Path, actions: Iterable[Action], worst: Severity, channels: Mapping[str, Channel]
+) -> None:
+    names = dict.fromkeys(one.channel for one in actions if isinstance(one, Notify) and one.channel in channels)
+    for name in names:
+        least = channels[name or ""].min_severity
+        if least.rank > worst.rank:
+            message = f"the channel {name} hears nothing of this: {worst.value} is below its min_severity {least.value}"
+            _advise(keys, path, "mute-channel", message, "another channel, severity or min_severity")
+
+
+def _worst(severities: Iterable[Severity]) -> Severity:
+    return max(severities, key=lambda severity: severity.rank)
 
 
 def _advise(keys: Keys, path: Path, code: str, message: str, expected: str) -> None:

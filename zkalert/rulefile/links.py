@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from zkalert.metrics import nearest
 from zkalert.model import Finding, Level
+from zkalert.rulefile.builtin import HOST_DOWN
 from zkalert.rulefile.keys import Keys, listed
 
 
@@ -51,9 +52,9 @@ class Links:
             return
         for places in self._inhibitors.values():
             for name, place in places.items():
-                if name in self._is_off:
+                if name in self._is_off or name == HOST_DOWN:
                     continue
-                near = nearest(name, self._is_off)
+                near = nearest(name, {*self._is_off, HOST_DOWN})
                 yield replace(
                     place,
                     code="unknown-rule",

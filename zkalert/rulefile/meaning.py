@@ -113,7 +113,7 @@ class Meaning:
             source=source,
             **beside,
         )
-        advice.give(keys, rule, judged)
+        advice.give(keys, rule, judged, self._actions.channels)
         return with_digest(rule)
 
     def _judged(self, keys: Keys) -> Judged | None:
