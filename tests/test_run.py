@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pwd
 import stat
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,9 +28,11 @@ from zkalert.model import (
     SendState,
     Severity,
     State,
+    Where,
 )
+from zkalert.process import Handout, variables
 from zkalert.render import render
-from zkalert.senders import RunSender
+from zkalert.senders.command import RunSender
 
 ALERT = Alert(
     rule="memory-high",
@@ -303,3 +308,115 @@ def test_a_command_runs_in_a_session_of_its_own() -> None:
     """A Ctrl-C in the engine's terminal does not reach it."""
     result = run(python("import os; print(os.getsid(0) == os.getpid())"))
     assert result.detail == "exit code 0; last line: True"
+
+
+# Who runs it, where, and with what ------------------------------------------------------------------------------------
+
+
+def result_of(line: str, folder: Path | None = None, **how: Any) -> SendResult:
+    """What comes of a line for the shell that is run in a certain way."""
+    return RunSender(Run(command=line, **how), folder).send((EFFECT,), render(EFFECT))
+
+
+def test_the_exit_code_and_the_end_of_the_output_are_handed_back() -> None:
+    result = result_of("printf 'one\\n\\033[31mtwo\\ttabs\\n\\n'; exit 3")
+    assert (result.exit_code, result.tail) == (3, "one\n [31mtwo tabs")
+    killed = result_of("echo begun; exec sleep 60", timeout=0.3)
+    assert (killed.state, killed.exit_code, killed.tail) == (SendState.FAILED, None, "begun")
+    assert result_of("kill -9 $$").exit_code is None
+
+
+def test_of_much_output_one_kib_is_handed_back_in_whole_characters() -> None:
+    tail = (
+        RunSender(Run(command=python("print('\\u20ac' * 4_000_000); print('end')")))
+        .send((EFFECT,), render(EFFECT))
+        .tail
+    )
+    assert 1000 < len(tail.encode()) <= 1024
+    assert set(tail) == set("\u20ac\nend")
+    assert tail.endswith("\nend")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, "640"), (0o077, "600"), (0, "666")])
+def test_a_umask_is_kept_to(tmp_path: Path, umask: int, mode: str) -> None:
+    assert result_of("touch made", tmp_path, umask=umask).exit_code == 0
+    assert f"{stat.S_IMODE((tmp_path / 'made').stat().st_mode):o}" == mode
+
+
+def test_a_relative_folder_starts_from_that_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    assert result_of("pwd", tmp_path, cwd="below").tail == str(tmp_path / "below")
+    assert result_of("pwd", tmp_path, cwd="/").tail == "/"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = result_of("pwd", tmp_path, cwd="nowhere")
+    assert result.state is SendState.FAILED
+    assert result.detail == f"the folder {tmp_path}/nowhere cannot be entered: No such file or directory"
+
+
+def test_a_clean_environment_has_nothing_of_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    code = f"import json, os; json.dump(dict(os.environ), open({str(tmp_path / 'env')!r}, 'w'))"
+    RunSender(Run(command=python(code), is_clean=True)).send((EFFECT,), render(EFFECT))
+    names = set(json.loads((tmp_path / "env").read_text()))
+    assert {name for name in names if not name.startswith("ZKALERT_")} <= {"PATH", "HOME", "LANG", "LC_CTYPE"}
+    assert {"PATH", "HOME", "LANG", "ZKALERT_RULE", "ZKALERT_LABEL_TEAM"} <= names
+
+
+def test_a_user_that_is_not_there_is_told_as_that() -> None:
+    result = result_of("id", user="nobody-of-that-name")
+    assert (result.state, result.detail) == (SendState.FAILED, 'there is no user "nobody-of-that-name" here')
+    assert result_of("id", user="a\0b").detail == 'there is no user "a b" here'
+
+
+def test_our_own_user_may_be_named() -> None:
+    assert result_of("id -u", user=pwd.getpwuid(os.geteuid()).pw_name).tail == str(os.geteuid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_has_its_own_groups_and_home(tmp_path: Path) -> None:
+    """And none of root's."""
+    nobody = pwd.getpwnam("nobody")
+    result = result_of('id -u; id -g; id -G; echo "$HOME $USER $LOGNAME"', Path("/"), user="nobody")
+    groups = " ".join(map(str, os.getgrouplist("nobody", nobody.pw_gid)))
+    assert result.tail.splitlines() == [
+        str(nobody.pw_uid),
+        str(nobody.pw_gid),
+        groups,
+        f"{nobody.pw_dir} nobody nobody",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_become_somebody_else_is_told_so(tmp_path: Path) -> None:
+    """As an engine that does not run as root is."""
+    code = (
+        "import os\n"
+        "from zkalert.model import Run; from zkalert.process import Handout, execute\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(execute(Run(command='id', user='daemon'), Handout({}, {})).detail)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "not permitted to run as daemon: only root can, and this is nobody\n"
+
+
+def test_no_field_passes_for_a_setting_of_our_own_commands() -> None:
+    """A request that comes over the net must not lead them to another configuration."""
+    fields = {"rule": "r", "config": "/tmp/evil.yaml", "zookeeper": "evil:2181", "ld_preload": "x", "a=b\n": "c"}
+    given = variables(Handout(fields, {"title": "t", "labels": {"x": 1}, "host_labels": ["no", "mapping"]}))
+    assert given == {
+        "ZKALERT_RULE": "r",
+        "ZKALERT_LD_PRELOAD": "x",
+        "ZKALERT_A_B_": "c",
+        "ZKALERT_TITLE": "t",
+        "ZKALERT_BODY": "",
+        "ZKALERT_RUNBOOK": "",
+        "ZKALERT_LABEL_X": "1",
+    }
+
+
+def test_a_host_s_action_is_no_command_here() -> None:
+    with pytest.raises(ValueError, match="is run by the host"):
+        RunSender(Run(command="restart", where=Where.HOST))

@@ -104,6 +104,43 @@ class Values:
         return len(self._values)
 
 
+class Item:
+    """One of several alerts in a channel's template: its variables are its attributes, and it prints as its title."""
+
+    __slots__ = ("_effect", "_title", "_values")
+
+    def __init__(self, effect: Effect, title: str) -> None:
+        self._effect = effect
+        self._title = title
+        self._values: Mapping[str, object] | None = None
+
+    def __str__(self) -> str:
+        return self._title
+
+    def __getitem__(self, name: str) -> object:
+        if self._values is None:
+            self._values = {**variables(self._effect), "id": line(self._effect.alert.id, 64), "title": self._title}
+        return self._values[name]
+
+
+class Alerts:
+    """All alerts of a message in a channel's template, the worst first."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._items))
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
 def variables(effect: Effect) -> Mapping[str, object]:
     """What each variable, and `now`, stands for."""
     alert = effect.alert

@@ -2,6 +2,7 @@
 
 A sender belongs to one worker thread: it holds one plugin of apprise and calls that directly. apprise's own pool of
 threads is shared by all that sends in the process, so that a few hung receivers would keep every healthy one waiting.
+Mail is composed by `mail`, cards of chat services are dressed by `chat`; all else gets words.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import threading
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from zkalert import clock
 from zkalert.metrics import nearest
-from zkalert.model import Effect, Message, MessageKind, SendResult, SendState, Target
-from zkalert.senders.reasons import explain, scrub
+from zkalert.model import Effect, Format, Message, MessageKind, SendResult, SendState, Target
+from zkalert.render import MAX_BODY, without_mentions, written
+from zkalert.senders import chat, desktop
+from zkalert.senders.reasons import NO_CONNECTION, explain, scrub
 
 _CONNECT_TIMEOUT = 5.0
 _SCHEME = re.compile(r"\s*([A-Za-z0-9]{1,32})://")
@@ -28,6 +32,12 @@ _REPEAT = "(may be a repeat)"
 _WITH_FIELDS = ("json", "jsons", "form", "forms", "xml", "xmls")
 _MAIL = ("mailto", "mailtos")
 _MARKUP = ("dbus", "glib", "gnome", "kde", "qt")
+_URGENCY = {MessageKind.INFO: 0, MessageKind.WARNING: 1, MessageKind.FAILURE: 2, MessageKind.SUCCESS: 1}
+_MOST_ON_DESKTOP = 1000  # bytes
+# What no person reads as a chat: there `@here` calls nobody, and a program may want it as it is.
+_PLAIN = frozenset({*_WITH_FIELDS, *_MAIL, *_MARKUP, "syslog", "rsyslog", "mqtt", "mqtts"})
+_WEBHOOK = ("webhook", "webhooks")
+_OWN = (*desktop.SCHEMES, *_WEBHOOK)
 _KINDS = {
     MessageKind.INFO: "info",
     MessageKind.WARNING: "warning",
@@ -100,6 +110,7 @@ class AppriseSender:
         if target.url is None:
             raise ValueError(f"{target.id} has no URL")
         self._url = target.url
+        self._format = target.channel.format if target.channel is not None else None
         self._service: _Service | None = None
 
     def send(self, effects: Sequence[Effect], message: Message, *, is_repeat: bool = False) -> SendResult:  # noqa: ARG002 - the dispatcher calls all senders alike; a URL gets words only
@@ -130,22 +141,55 @@ class AppriseSender:
     def _send(self, service: _Service, message: Message, lines: list[str], *, is_repeat: bool) -> SendResult:
         if service.plugin is None:
             return SendResult(state=SendState.FAILED, detail=service.problem)
+        plugin, note = service.plugin, _REPEAT if is_repeat else ""
         _dress(service, message)
-        body = f"{_REPEAT}\n{message.body}" if is_repeat else message.body
         lines.clear()
-        was_sent = service.plugin.notify(
-            title=message.title,
-            body=html.escape(body, quote=False) if service.schema in _MARKUP else body,
-            notify_type=_apprise().NotifyType(_KINDS[message.kind]),
-            # Without a format the body passes for HTML in mail and for markup in chat: "<x>" is lost, "<!channel>"
-            # wakes everybody.
-            body_format=_apprise().NotifyFormat.TEXT,
-        )
+        if service.schema in _MAIL and (mail := _mail()).can_compose(plugin):
+            was_sent = mail.deliver(plugin, message, self._format, note, lines)
+        elif chat.takes_mattermost(plugin):
+            return chat.post_mattermost(plugin, message, note)
+        else:
+            is_card = chat.dress(plugin, message, note)
+            was_sent = plugin.notify(
+                title=_title(service, message),
+                # A long one would be split, and each part of it become the card.
+                body=message.title if is_card else _body(service, message, note),
+                notify_type=_apprise().NotifyType(_KINDS[message.kind]),
+                # Without a format the body passes for HTML in mail and for markup in chat: "<x>" is lost, "<!channel>"
+                # wakes everybody.
+                body_format=_apprise().NotifyFormat(Format.TEXT.value if is_card else message.format.value),
+            )
         if was_sent:
             return SendResult(state=SendState.DELIVERED, detail="delivered")
-        is_connecting = any(line.startswith("Connection error while submitting email") for line in lines)
+        is_connecting = any(line.startswith(NO_CONNECTION) for line in lines)
         reason = explain(lines, self._url, is_connecting=is_connecting)
         return SendResult(state=reason.state, is_retryable=reason.is_retryable, detail=reason.detail)
+
+
+def _mail() -> ModuleType:
+    """Loaded with apprise, on first use: what it needs of the standard library takes 6 MB."""
+    from zkalert.senders import mail  # noqa: PLC0415 - as said
+
+    return mail
+
+
+def _title(service: _Service, message: Message) -> str:
+    return message.title if service.schema in _PLAIN else without_mentions(message.title)
+
+
+def _body(service: _Service, message: Message, note: str) -> str:
+    """The body in the message's format, cut to what the service takes."""
+    most = MAX_BODY
+    if service.plugin.overflow_mode == _apprise().OverflowMode.TRUNCATE and service.plugin.body_maxlen:
+        taken = len(message.title) if service.plugin.title_maxlen <= 0 else 0
+        most = min(most, max(1, service.plugin.body_maxlen - taken - len(note) - 8))
+    if service.schema in _MARKUP:
+        body = written(message, Format.TEXT, min(most, _MOST_ON_DESKTOP))
+        return html.escape(f"{note}\n{body}" if note else body, quote=False)
+    body = written(message, message.format, most)
+    if message.format is Format.TEXT and service.schema not in _PLAIN:
+        body = without_mentions(body)
+    return f"{note}\n{body}" if note else body
 
 
 def validate_url(url: str) -> str | None:
@@ -154,6 +198,13 @@ def validate_url(url: str) -> str | None:
     Loads apprise, and sends nothing. What apprise only warns of (a time-out that is no number, a copy to no address)
     counts as wrong here: it goes on without the part that somebody wrote.
     """
+    schema = _SCHEME.match(url)
+    if schema is not None and schema[1].lower() in desktop.SCHEMES:
+        return desktop.url_problem(url)
+    if schema is not None and schema[1].lower() in _WEBHOOK:
+        from zkalert.senders import webhook  # noqa: PLC0415 - as for mail
+
+        return webhook.url_problem(url)
     lines: list[str] = []
     _heard.lines = lines
     try:
@@ -202,6 +253,7 @@ def _configure(plugin: Any, url: str) -> None:
     # A redirect that is followed turns the POST into an empty GET, whose success is reported: the alert is lost. So
     # not even `redirect=yes` in the URL is obeyed.
     plugin.redirects = False
+    plugin.zkalert_has_urgency = bool(given & {"urgency", "priority"})
     if "cto" not in given:
         plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, _CONNECT_TIMEOUT)
     if "overflow" not in given:
@@ -217,8 +269,8 @@ def _dress(service: _Service, message: Message) -> None:
         plugin.payload_extras = _extras(message, plugin.zkalert_own)
         if service.schema.startswith("xml"):
             plugin.xsd_url = None  # the schema does not know our fields
-    elif service.schema in _MAIL:
-        plugin.headers["X-Zkalert-Key"] = message.key.encode("ascii", "backslashreplace").decode()
+    elif service.schema in _MARKUP and not plugin.zkalert_has_urgency:
+        plugin.urgency = _URGENCY[message.kind]
 
 
 def _extras(message: Message, own: dict[str, str]) -> dict[str, str]:
@@ -242,7 +294,7 @@ def _why_none(schema: str, url: str, lines: list[str]) -> str:
     if schema in ("http", "https"):
         return f"not a URL of a known service; a webhook of your own is written json{'s' * (schema == 'https')}://"
     if schema not in known:
-        near = nearest(schema, known)
+        near = nearest(schema, [*known, *_OWN])
         return f'unknown service "{schema}"' + (f'; did you mean "{near}"?' if near else "")
     said = next((line for line in reversed(lines) if not line.startswith("Unparseable")), "")
     return f"not a valid {schema}:// URL: {scrub(said, url) if said else 'a part is missing or has the wrong form'}"

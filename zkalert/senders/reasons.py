@@ -14,6 +14,9 @@ from urllib.parse import unquote, unquote_plus
 from zkalert.model import SendState
 
 MAX_DETAIL = 300
+NO_CONNECTION = "Connection error while submitting email"
+"""How apprise says that mail got no further than connection and login."""
+
 _SHORTEST_SECRET = 3
 _SPLIT = re.compile(r"[/?#&=@:;,<>\s]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -95,7 +98,7 @@ def explain(lines: Sequence[str], url: str, *, is_connecting: bool = False) -> R
     for line in lines:
         status = _HTTP_STATUS.search(line)
         if status:
-            return _by_http(int(status[1]))
+            return by_http(int(status[1]))
         reply = _SMTP_REPLY.search(line)
         if reply:
             code = int(reply[1])
@@ -110,7 +113,8 @@ def explain(lines: Sequence[str], url: str, *, is_connecting: bool = False) -> R
     return Reason(SendState.FAILED, True, said[:MAX_DETAIL])
 
 
-def _by_http(status: int) -> Reason:
+def by_http(status: int) -> Reason:
+    """What an answer with a status other than 2xx means."""
     if 300 <= status < 400:
         # Followed, a POST would become a GET without a body, and its success would mean nothing.
         return Reason(SendState.FAILED, True, f"answered with a redirect (HTTP {status}), which is not followed")
