@@ -6,7 +6,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs fuzz clean
+.PHONY: help demo test check bench docs fuzz chaos clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -31,11 +31,15 @@ bench: .venv/.dev ## Measure: how long an alert takes, how much a host and a rul
 	@.ci/setup bench
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-docs: .venv/.dev ## Write the pages in docs/ that are made: rules, cookbook, alerts
+docs: .venv/.dev ## Write the pages in docs/, of the schemas and what stands in docs/source
 	@$(BIN)/python -m tests.docs
 
 fuzz: .venv/.dev ## Feed every loader with broken files for FUZZ_SECONDS (ARGS="rules" picks one)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+chaos: .venv/.dev ## Kill engines and servers while 2,000 alerts fire and resolve; ARGS="--seed 7" for another run
+	@.ci/setup zookeeper
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 clean: ## Remove .venv, caches and what was built
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -306,17 +306,17 @@ class SmtpReceiver:
     """An SMTP server on loopback that keeps what it is sent.
 
     `reply` is the answer to each message; set to `451 4.7.1 try later`, nothing is kept. `refused` are recipients
-    that get a 550.
+    that get a 550. `options` are those of aiosmtpd's Controller: TLS and logins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.mails: list[Mail] = []
         self.reply = "250 OK"
         self.refused: set[str] = set()
         self.attempts = 0
         self._changed = threading.Condition()
         self.port = free_ports(1)[0]
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
         self._controller.start()
 
     def url(self, recipient: str = "ops@example.org") -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers import expire_session, lose_connection, wait_for
 from zkalert import clock
-from zkalert.model import ZookeeperSettings
+from zkalert.model import Seen, ZookeeperSettings
 from zkalert.shards import Owned, Owner
 from zkalert.tree import Tree, decode_seen
 from zkalert.zk import Client, ConnectionState, listen, make_client
@@ -77,15 +77,45 @@ def test_the_first_owns_and_the_second_waits_for_it_by_name(contend: Any, client
     assert second.owner.waits_for == ""
 
 
+def test_who_waits_says_for_whom_though_that_changes(contend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zkalert.shards.SIGN_OF_LIFE", 0.05)
+    first = contend("first")
+    first.owned.get(timeout=10)
+    second = contend("second")
+    wait_for(lambda: second.owner.waits_for == "first (pid 1)", "the second to wait for the first")
+    third = contend("third")
+    wait_for(lambda: third.owner.waits_for == "first (pid 1)", "the third to wait for the first")
+    first.close()
+    second.owned.get(timeout=10)
+    wait_for(lambda: third.owner.waits_for == "second (pid 1)", "the third to wait for the second")
+    assert second.owner.waits_for == ""
+
+
+def test_who_waited_while_the_ensembles_clock_was_corrected_knows_the_time(
+    contend: Any, client: Client, tree: Tree
+) -> None:
+    first = contend("first")
+    first.owned.get(timeout=10)
+    second = contend("second")
+    wait_for(lambda: second.owner.waits_for, "the second to wait")
+    second.ensemble.saw(second.ensemble.now() - 3600, clock.monotonic())
+    first.close()
+    second.owned.get(timeout=10)
+    data, stat = client.get(tree.shard(0))
+    seen = decode_seen(data)
+    assert isinstance(seen, Seen)
+    assert abs(seen.at - stat.mtime / 1000) < 1
+
+
 def test_the_time_that_the_former_owner_was_last_seen_is_handed_on(contend: Any, client: Client, tree: Tree) -> None:
     first = contend("first")
     first.owned.get(timeout=10)
     data, stat = client.get(tree.shard(0))
     seen = decode_seen(data)
-    assert isinstance(seen, float)
-    assert abs(seen - stat.mtime / 1000) < 1, "it is told in the ensemble's time"
+    assert isinstance(seen, Seen)
+    assert abs(seen.at - stat.mtime / 1000) < 1, "it is told in the ensemble's time"
     first.close()
-    assert contend("second").owned.get(timeout=10).seen_at == seen
+    assert contend("second").owned.get(timeout=10).seen_at == seen.at
 
 
 def test_an_owner_learns_the_ensembles_clock(contend: Any, client: Client, tree: Tree) -> None:

@@ -18,8 +18,8 @@ import pytest
 
 from tests.helpers import wait_for
 from zkalert.engine import Engine, EngineSettings, Listener, Status, Told
-from zkalert.model import Alert, Channel, Effect, HostInfo, Level, Sample, Target, ZookeeperSettings
-from zkalert.rulefile import parse
+from zkalert.model import Alert, Channel, Effect, HostInfo, Level, Rate, Sample, Target, ZookeeperSettings
+from zkalert.rulefile import digest, parse
 from zkalert.tree import Tree, decode_alert, encode_host, encode_sample
 from zkalert.zk import Client, NoNodeError
 
@@ -34,7 +34,7 @@ class Witness(Listener):
         self.tries: list[Told] = []
         self.last: Status | None = None
 
-    def effect(self, effect: Effect, targets: tuple[Target, ...]) -> None:
+    def effect(self, effect: Effect, targets: tuple[Target, ...], why: str = "") -> None:
         self.effects.append(effect)
 
     def told(self, told: Told) -> None:
@@ -164,16 +164,20 @@ class Stage:
             zookeeper=zookeeper or self.zookeeper,
             host="engine-host",
             rules=parsed,
-            channels={name: Channel(name=name, urls=urls) for name, urls in (channels or {}).items()},
+            rules_digest=digest(parsed),
+            channels={
+                name: Channel(name=name, urls=urls, group_interval=0.0, rate=Rate(1000, 1.0))
+                for name, urls in (channels or {}).items()
+            },
             folder=self.folder,
         )
 
-    def process(self, rules: str, config: str = "") -> EngineProcess:
-        """An engine of its own process, with rules and configuration in files."""
+    def process(self, rules: str, config: str = "", *, source: str = "[rules.yaml]") -> EngineProcess:
+        """An engine of its own process, with rules and configuration in files; `source` is where it has rules from."""
         (self.folder / "rules.yaml").write_text(rules, encoding="utf-8")
         (self.folder / "zkalert.yaml").write_text(
             f"zookeeper:\n  hosts: {json.dumps(self.zookeeper.hosts)}\n  root: {self.zookeeper.root}\n"
-            f"  session_timeout: 2s\nrules: [rules.yaml]\n{config}",
+            f"  session_timeout: 2s\nrules: {source}\nhost_down: false\n{config}",
             encoding="utf-8",
         )
         log_path = self.folder / f"engine-{len(self._processes)}.log"

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +54,7 @@ rules:
 
 
 def channel(receiver: HttpReceiver) -> str:
-    return f'channels:\n  ops:\n    urls: ["{receiver.url("/hook", "json")}"]\n'
+    return f'channels:\n  ops:\n    group_interval: 0s\n    urls: ["{receiver.url("/hook", "json")}"]\n'
 
 
 def titles(receiver: HttpReceiver) -> list[str]:
@@ -500,14 +500,21 @@ def test_a_child_that_no_sampler_made_hides_no_host(stage: Stage, http_receiver:
     http_receiver.wait(1)
 
 
-def entry(stage: Stage, target: str, *, at: float, phase: Phase = Phase.FIRING, episode: str = "ab" * 8) -> None:
+def entry(
+    stage: Stage,
+    target: str,
+    *,
+    at: float,
+    phase: Phase = Phase.FIRING,
+    episode: str = "ab" * 8,
+    attempts: int = 0,
+) -> None:
     """An entry that an engine left in the outbox."""
     (parsed,), _ = parse(rule(), "rules.yaml")
     alert = replace(inactive(parsed, "web9", None), episode=episode, state=State.FIRING, fired_at=at, since=at)
     effect = Effect(alert=alert, phase=phase, reason=Reason.CROSSED, at=at)
-    left = OutboxEntry(
-        effect=effect, deliveries=(Delivery(target=target, kind=TargetKind.NOTIFY, name=target.partition("/")[0]),)
-    )
+    delivery = Delivery(target=target, kind=TargetKind.NOTIFY, name=target.partition("/")[0], attempts=attempts)
+    left = OutboxEntry(effect=effect, deliveries=(delivery,))
     stage.client.create(stage.tree.outbox_entry(0, effect.id), encode_entry(left), makepath=True)
 
 
@@ -523,17 +530,20 @@ def test_a_day_old_message_for_a_channel_that_is_gone_is_given_up_and_holds_up_n
 
 
 def test_after_a_restart_no_resolved_overtakes_its_firing(stage: Stage, http_receiver: HttpReceiver) -> None:
-    url = http_receiver.url("/hook", "json")
+    url = http_receiver.url("/hook", "webhook")
     (target,) = channel_targets(Channel(name="ops", urls=(url,)))
     for number in range(12):
-        for phase, ago in ((Phase.RESOLVED, 10), (Phase.FIRING, 20)):
-            entry(stage, target.id, at=time.time() - ago, phase=phase, episode=f"{number * 7919:016x}")
+        for phase, ago, attempts in ((Phase.RESOLVED, 10, 0), (Phase.FIRING, 20, 1)):
+            episode = f"{number * 7919:016x}"
+            entry(stage, target.id, at=time.time() - ago, phase=phase, episode=episode, attempts=attempts)
     stage.engine(rule(), {"ops": (url,)})
-    order: dict[str, list[str]] = {}
-    for request in http_receiver.wait(24, timeout=20):
-        order.setdefault(request.json["key"].split("/")[2], []).append(request.json["state"])
-    assert len(order) == 12
-    assert all(states == ["firing", "resolved"] for states in order.values())
+    stage.wait_outbox_empty(20)
+    came: dict[str, dict[str, int]] = {}
+    for index, request in enumerate(http_receiver.requests):
+        for alert in request.json["alerts"]:
+            came.setdefault(alert["key"].split("/")[2], {})[alert["state"]] = index
+    assert len(came) == 12
+    assert all(states["firing"] <= states["resolved"] for states in came.values())
 
 
 def test_a_family_that_cannot_be_read_resolves_nothing(stage: Stage, http_receiver: HttpReceiver) -> None:
@@ -613,16 +623,16 @@ def test_a_mark_that_lands_while_the_records_are_read_back_is_not_undone(
     running = stage.engine(rule(), channels).wait_owner()
     evaluator = running.engine._evaluator
     read, marked = threading.Event(), threading.Event()
-    load, update = evaluator._store.load, evaluator._outbox.update
+    load, update = evaluator._store.load, evaluator._outbox.update_all
 
-    def late_update(effect_id: str, change: Callable[[OutboxEntry], OutboxEntry]) -> OutboxEntry:
-        filed = evaluator._outbox._filed.get(effect_id)
-        states = {d.state for d in change(filed.entry).deliveries} if filed else set()
+    def late_update(changes: Mapping[str, Callable[[OutboxEntry], OutboxEntry]]) -> Mapping[str, OutboxEntry]:
+        filed = [(change, evaluator._outbox._filed.get(effect_id)) for effect_id, change in changes.items()]
+        states = {d.state for change, one in filed if one is not None for d in change(one.entry).deliveries}
         if DeliveryState.DELIVERED not in states or marked.is_set():
-            return update(effect_id, change)
+            return update(changes)
         read.wait(10)
         try:
-            return update(effect_id, change)
+            return update(changes)
         finally:
             marked.set()
 
@@ -631,7 +641,7 @@ def test_a_mark_that_lands_while_the_records_are_read_back_is_not_undone(
         marked.wait(10)
         return load()
 
-    monkeypatch.setattr(evaluator._outbox, "update", late_update)
+    monkeypatch.setattr(evaluator._outbox, "update_all", late_update)
     stage.publish(95)
     http_receiver.wait(1, path="/ok")
     monkeypatch.setattr(evaluator._store, "load", slow_load)

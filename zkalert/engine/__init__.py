@@ -12,33 +12,54 @@ import os
 import queue
 import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zkalert import clock
+from zkalert import clock, config
+from zkalert.config import ZookeeperLost
 from zkalert.dispatch import Dispatcher, Sender, Told
-from zkalert.engine.evaluator import Evaluator, Input, NewRules
+from zkalert.engine.choosing import Chooser
+from zkalert.engine.chronicle import Chronicle
+from zkalert.engine.evaluator import ActionDone, Evaluator, Input, NewRules
+from zkalert.engine.heartbeat import Heartbeat
+from zkalert.engine.lifeline import Lifeline
+from zkalert.engine.outlet import Spoken
 from zkalert.engine.status import HostStatus, Status
+from zkalert.journal import Journal, Stamp
 from zkalert.metrics import format_limit, format_value
 from zkalert.model import (
-    Action,
+    ActionResult,
     Channel,
     Effect,
     Phase,
+    Route,
     Rule,
     Target,
     ZkalertError,
     ZookeeperSettings,
 )
 from zkalert.render import unit_of, where
-from zkalert.routing import channel_targets, effect_targets, targets
+from zkalert.rulefile import is_builtin
 from zkalert.senders import make_sender, preload
-from zkalert.shards import SHARD, Owner
+from zkalert.senders.remote import Helpers, command_sender
+from zkalert.shards import SHARD, Owned, Owner
 from zkalert.store import AlertStore, NotOwner, Outbox
+from zkalert.store.brakes import Brakes
+from zkalert.store.requests import Requests
 from zkalert.tree import Tree
 from zkalert.watch import Registry
-from zkalert.zk import UNCERTAIN, ConnectionState, KazooException, connect, leave, listen, make_client, open_tree
+from zkalert.zk import (
+    UNCERTAIN,
+    ConnectionState,
+    KazooException,
+    connect,
+    last_zxid,
+    leave,
+    listen,
+    make_client,
+    open_tree,
+)
 
 __all__ = ["Engine", "EngineSettings", "HostStatus", "Listener", "Status", "Told"]
 
@@ -47,6 +68,10 @@ alerts_log = logging.getLogger("zkalert.alerts")
 
 MOST_AT_ONCE = 500  # events taken from the queue before what they changed is written
 STATUS_INTERVAL = 0.25
+MOST_PATIENCE = 60.0  # seconds that a message or a round may take before nobody should count on this engine
+MOST_DETAIL = 1000
+MOST_TAIL = 1024
+HELD_BY_BRAKE = "held by the brake"
 STOOD_STILL = 0.25  # seconds that a wake-up may be late, before the process counts as having been stopped
 
 
@@ -54,7 +79,8 @@ STOOD_STILL = 0.25  # seconds that a wake-up may be late, before the process cou
 class EngineSettings:
     """What an engine works with: rules that were checked, and the channels.
 
-    `folder` is where relative commands are found. `show` names families to follow for the eye, even without rules.
+    Without `may_run` no command runs. `journal` is the file of what was decided and done, None for none. `folder` is
+    where relative commands are found. `show` names families to follow for the eye, even without rules.
     """
 
     zookeeper: ZookeeperSettings
@@ -62,6 +88,11 @@ class EngineSettings:
     rules: tuple[Rule, ...]
     rules_digest: str = ""
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    may_run: bool = True
+    on_zookeeper_lost: ZookeeperLost | None = None
+    heartbeat: config.Heartbeat | None = None
+    journal: Path | None = None
     folder: Path | None = None
     show: frozenset[str] = frozenset()
 
@@ -69,8 +100,8 @@ class EngineSettings:
 class Listener:
     """Hears what happens; overridden by who shows it. Called on the engine's threads: return at once."""
 
-    def effect(self, effect: Effect, targets: tuple[Target, ...]) -> None:
-        """An effect was written; these targets will hear it."""
+    def effect(self, effect: Effect, targets: tuple[Target, ...], why: str = "") -> None:
+        """An effect was written; these targets will hear it, unless `why` says what withholds it."""
 
     def told(self, told: Told) -> None:
         """One try at one target ended."""
@@ -92,33 +123,48 @@ class Engine:
         self._settings = settings
         self._stop = threading.Event()
         self._was_suspended = False
+        self._turning_since: float | None = None  # monotonic; None while it waits for something to do
+        self._heartbeat: Heartbeat | None = None
+        self._choose = Chooser((), {}, ())
         self._build(settings)
 
     def _build(self, settings: EngineSettings) -> None:
         """Join the whole way, from the znodes to the channels."""
         tree = Tree(settings.zookeeper.root)
         ensemble = clock.EnsembleClock()
+        # Before the client: by what it finds there it knows an ensemble that was made anew.
+        journal = Journal(settings.journal) if settings.journal is not None else None
         self._client = make_client(settings.zookeeper)
         self._tree = tree
+        self._ensemble = ensemble
+        self._chronicle = Chronicle(journal, lambda: Stamp(ensemble.now(), last_zxid(self._client)))
+        self._helpers = Helpers(
+            lambda: self._settings.may_run,
+            Requests(self._client, tree, ensemble.now),
+            Brakes(self._client, tree, ensemble.now),
+        )
+        self._lifeline = Lifeline(zookeeper=settings.zookeeper.hosts, host=settings.host, make_sender=self._make_sender)
         registry = Registry(self._client, tree, self._queue.put)
         outbox = Outbox(self._client, tree, SHARD)
         self._dispatcher = Dispatcher(
             outbox,
             self._make_sender,
             ensemble.now,
-            tell=self._listener.told,
+            tell=self._told,
+            dropped=self._chronicle.dropped,
             not_now=(*UNCERTAIN, KazooException),
             not_ours=NotOwner,
         )
+        self._name = f"{settings.host}-{os.getpid()}-{secrets.token_hex(3)}"
         self._owner = Owner(
             self._client,
             tree,
             ensemble,
-            engine=f"{settings.host}-{os.getpid()}-{secrets.token_hex(3)}",
+            engine=self._name,
             host=settings.host,
             pid=os.getpid(),
             digest=lambda: self._settings.rules_digest,
-            own=self._queue.put,
+            own=self._own,
         )
         self._evaluator = Evaluator(
             registry=registry,
@@ -128,7 +174,8 @@ class Engine:
             tree=tree,
             ensemble=ensemble,
             not_owner=self._owner.lost,
-            tell=self._effect,
+            say=self._spoken,
+            chronicle=self._chronicle,
             show=settings.show,
         )
         self._registry = registry
@@ -139,6 +186,7 @@ class Engine:
         """
         listen(self._client, self._connection_changed)
         self.reload(self._settings)
+        self._lifeline.start()
         opener = threading.Thread(target=self._open, name="zkalert-open", daemon=True)
         opener.start()
         next_status = clock.monotonic()
@@ -160,11 +208,14 @@ class Engine:
         if wake_at is not None:
             due = wake_at if due is None else min(due, wake_at)
         try:
+            self._turning_since = None
             event = self._queue.get(timeout=None if due is None else max(0.0, due - clock.monotonic()))
-            for _ in range(MOST_AT_ONCE):
-                self._handle(event)
-                event = self._queue.get_nowait()
+            self._turning_since = clock.monotonic()
             self._handle(event)
+            for _ in range(MOST_AT_ONCE):
+                if self._evaluator.is_full:
+                    break
+                self._handle(self._queue.get_nowait())
         except queue.Empty:
             pass
         if due is not None and clock.monotonic() - max(due, began) > STOOD_STILL and self._queue.empty():
@@ -190,20 +241,38 @@ class Engine:
     def reload(self, settings: EngineSettings) -> None:
         """Go on with other rules and channels; the caller has checked them. Connection settings stay as they are."""
         self._settings = settings
-        channels = {name: channel_targets(channel) for name, channel in settings.channels.items()}
-
-        def route(rule: Rule, effect: Effect) -> tuple[Target, ...]:
-            chosen, unknown = effect_targets(rule, effect, channels)
-            for reason in unknown:
-                log.error("%s: %s", effect.key, reason)
-            return chosen
-
         rules = tuple(rule for rule in settings.rules if rule.enabled)
-        _warn_of_what_is_not_kept_to(rules)
-        reached = _all_targets(rules, channels)
-        self._queue.put(NewRules(rules, route, reached))
-        if any(target.url for target in reached.values()):
+        choose = self._choose = Chooser(rules, settings.channels, settings.routes, self._choose.reached)
+        self._queue.put(NewRules(rules, choose))
+        self._owner.show_soon()
+        self._chronicle.reload(settings.rules_digest, sum(not is_builtin(rule) for rule in rules))
+        lost = settings.on_zookeeper_lost
+        names = () if lost is None else lost.channels
+        tells = [target for name in names for target in choose.channel(name).targets]
+        self._lifeline.configure(tells, 0.0 if lost is None else lost.after)
+        self._beat(settings)
+        if any(target.url for target in choose.reached.values()):
             threading.Thread(target=preload, name="zkalert-preload", daemon=True).start()
+
+    def refused(self, problem: str) -> None:
+        """Other rules or channels were to be had and cannot be used: noted in the journal, and nothing changes."""
+        rules = sum(rule.enabled and not is_builtin(rule) for rule in self._settings.rules)
+        self._chronicle.refused(self._settings.rules_digest, rules, problem)
+
+    def _beat(self, settings: EngineSettings) -> None:
+        """Begin to send heartbeats, or go on as the configuration says now."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+        if settings.heartbeat is not None:
+            self._heartbeat = Heartbeat(settings.heartbeat.url, settings.heartbeat.every, self._is_progressing)
+            self._heartbeat.start()
+
+    def _is_progressing(self) -> bool:
+        """Whether what owns the tree evaluates and delivers; who stands by is not missed."""
+        since, now = self._turning_since, clock.monotonic()
+        is_stuck = since is not None and now - since > MOST_PATIENCE
+        return self._evaluator.is_active and not is_stuck and now - self._dispatcher.progress_at < MOST_PATIENCE
 
     def stop(self) -> None:
         """End `run`, from any thread or a signal handler."""
@@ -233,10 +302,16 @@ class Engine:
                 )
                 self.stop()
                 return
-        self._registry.follow_hosts()
+        self._evaluator.follow()
         self._owner.start()
 
+    def _own(self, owned: Owned) -> None:
+        self._chronicle.ownership("taken", self._name)
+        self._queue.put(owned)
+
     def _connection_changed(self, state: ConnectionState) -> None:
+        self._chronicle.connection(state)
+        self._lifeline.hear(state)
         if state is ConnectionState.LOST:
             self._owner.lost()
         if state is not ConnectionState.CONNECTED and not self._stop.is_set() and not self._was_suspended:
@@ -248,22 +323,47 @@ class Engine:
         self._queue.put(state)
 
     def _make_sender(self, target: Target) -> Sender:
-        return make_sender(target, cwd=self._settings.folder)
+        if target.run is None:
+            return make_sender(target)
+        return command_sender(target.run, self._helpers, self._settings.folder)
 
-    def _effect(self, effect: Effect, chosen: tuple[Target, ...]) -> None:
+    def _told(self, told: Told) -> None:
+        """A try ended: noted, shown, and what a command did is handed to its alert."""
+        self._chronicle.told(told)
+        run, result = told.target.run, told.result
+        if run is not None:
+            for effect in told.effects:
+                done = ActionResult(
+                    name=told.target.name,
+                    phase=effect.name or effect.phase.value,
+                    at=self._ensemble.now(),
+                    seconds=result.seconds,
+                    exit_code=result.exit_code,
+                    detail=result.detail[:MOST_DETAIL],
+                    tail=result.tail[-MOST_TAIL:],
+                )
+                is_braked = run.brake is not None and result.detail.startswith(HELD_BY_BRAKE)
+                self._queue.put(ActionDone(effect, done, run.brake if is_braked else None))
+        self._listener.told(told)
+
+    def _spoken(self, spoken: Spoken) -> None:
+        """What became of an effect: logged here, shown by the listener."""
+        self._chronicle.spoken(spoken)
+        effect, chosen, why = spoken
         alert = effect.alert
         unit = unit_of(alert)
+        is_over = effect.phase in (Phase.RESOLVED, Phase.CLOSED)
         alerts_log.log(
-            logging.INFO if effect.phase in (Phase.RESOLVED, Phase.CLOSED) else logging.WARNING,
+            logging.INFO if is_over else logging.WARNING,
             "%s %s on %s: %s is %s (%s), %s%s",
             effect.name or effect.phase.value,
             alert.rule,
             where(alert, between=" "),
             alert.subject or alert.metric,
             format_value(alert.value, unit),
-            f"{alert.comparator.value} {format_limit(alert.threshold, unit)}".strip(),
+            f"{'was ' if is_over else ''}{alert.comparator.value} {format_limit(alert.threshold, unit)}".strip(),
             effect.reason.value,
-            "" if chosen else "; no channel hears it",
+            f"; {why}" if why else "" if chosen else "; no channel hears it",
             extra={
                 "alert": alert.id,
                 "rule": alert.rule,
@@ -275,44 +375,15 @@ class Engine:
                 "key": effect.key,
             },
         )
-        self._listener.effect(effect, chosen)
+        self._listener.effect(effect, chosen, why)
 
     def _close(self) -> None:
         """In the order of the way: evaluate no more, finish sends that are short, give the lock back, leave."""
         self._stop.set()
+        self._lifeline.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self._dispatcher.stop(1.5)
         self._owner.stop(1.0)
         leave(self._client, 1.0)
-
-
-def _warn_of_what_is_not_kept_to(rules: Iterable[Rule]) -> None:
-    """Nobody should count on a message being held back that goes out."""
-    for key, names in (
-        ("inhibited_by", [rule.name for rule in rules if rule.inhibited_by]),
-        ("flap", [rule.name for rule in rules if rule.flap]),
-    ):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            log.warning(
-                "%s of %s%s: `zkalert test` and `backtest` keep to it, the engine does not yet: messages go out",
-                key,
-                names[0],
-                more,
-            )
-
-
-def _all_targets(rules: Iterable[Rule], channels: Mapping[str, Sequence[Target]]) -> dict[str, Target]:
-    """Every target that an effect may go to, by id: entries of an earlier run name them by that alone."""
-    found = {target.id: target for channel in channels.values() for target in channel}
-    for rule in rules:
-        for actions in _all_actions(rule):
-            for phase in Phase:
-                found |= {target.id: target for target in targets(actions, phase, channels)[0]}
-    return found
-
-
-def _all_actions(rule: Rule) -> Iterable[tuple[Action, ...] | None]:
-    yield rule.actions
-    yield from (step.actions for step in rule.steps if step.actions is not None)
-    yield from (one.actions for one in rule.overrides if one.actions is not None)
-    yield from (escalation.actions for escalation in rule.escalate)
+        self._chronicle.close(1.0)

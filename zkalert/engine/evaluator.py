@@ -9,38 +9,50 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
-from zkalert import clock
+from zkalert import clock, lifecycle
 from zkalert.dispatch import Dispatcher
+from zkalert.engine.choosing import Chooser
+from zkalert.engine.chronicle import Chronicle
+from zkalert.engine.closing import why_uncovered
+from zkalert.engine.facts import Facts, as_ack, as_silence
 from zkalert.engine.hosts import Hosts, Unseen
+from zkalert.engine.orphans import Orphans, stand_in
+from zkalert.engine.outlet import Outlet, Spoken, hearing, is_kept
+from zkalert.engine.standing import Unwritten, is_over, resumed, series_of
 from zkalert.engine.status import Status
 from zkalert.evaluate import variant
-from zkalert.lifecycle import needs_write, resume
-from zkalert.metrics import HOST_FAMILY
+from zkalert.lifecycle import needs_write
+from zkalert.metrics import ENGINE_FAMILY, HOST_FAMILY
 from zkalert.model import (
-    MEMBERS_HOST,
+    Ack,
+    ActionResult,
     Alert,
+    Brake,
     Effect,
     HostInfo,
     Moment,
     Observation,
-    OutboxEntry,
+    Phase,
     Reason,
     Rule,
-    State,
-    Target,
+    Silence,
 )
-from zkalert.rulebook import Rulebook, RuleWatcher
+from zkalert.rulebook import Rulebook, RuleWatcher, skew_sample
+from zkalert.rulefile import is_builtin
 from zkalert.shards import Owned
-from zkalert.store import AlertStore, Change, NotOwner, Outbox, OutOfStep
-from zkalert.tree import Tree
+from zkalert.store import AlertStore, NotOwner, Outbox, OutOfStep
+from zkalert.tree import Tree, escape
 from zkalert.watch import (
     AliveSeen,
     BadSampleSeen,
     Event,
+    FactSeen,
+    FactsSeen,
     FamiliesSeen,
     Gone,
     HostInfoSeen,
@@ -56,27 +68,38 @@ READ_BACK_AGAIN = 0.2
 READ_AGAIN = 0.02
 READ_WITHIN = 5.0  # what cannot be read must not keep the rest waiting
 RECOVER_AFTER = 1.0
-
-Route: TypeAlias = Callable[[Rule, Effect], tuple[Target, ...]]
-Series: TypeAlias = "tuple[str, str, str | None]"
+SWEEP_EVERY = 3600.0
+KEEP_FOR = 7 * 86400.0
+KEEP_ACK = 3600.0  # one may come before its alert is seen here
+MOST_UNWRITTEN = 250  # changes that are written before more is looked at: in a storm somebody hears of the first
+MOST_RESULTS = 5
+"""Results of commands that the record of an alert keeps."""
+MOST_LATE = 1000
 
 
 class NewRules(NamedTuple):
-    """Another set of rules, checked and whole; `route` says who hears an effect, `targets` are all of them."""
+    """Another set of rules, checked and whole; `choose` says who hears an effect."""
 
     rules: tuple[Rule, ...]
-    route: Route
-    targets: Mapping[str, Target]
+    choose: Chooser
 
 
-Input: TypeAlias = Event | ConnectionState | Owned | NewRules
+class ActionDone(NamedTuple):
+    """A command that an effect ran has ended. `brake` is there where it never began: that held it."""
+
+    effect: Effect
+    result: ActionResult
+    brake: Brake | None = None
+
+
+Input: TypeAlias = Event | ConnectionState | Owned | NewRules | ActionDone
 
 
 class Evaluator:
     """Evaluates samples, steps alerts, writes transitions. All methods belong to one thread.
 
-    `tell` hears of each effect once it is written, with the targets that will hear it. `show` names families that
-    are followed even where no rule reads them.
+    `say` hears what became of each effect once it is written. `show` names families
+    that are followed even where no rule reads them.
     """
 
     def __init__(  # noqa: PLR0913 - everything that the evaluator joins
@@ -89,25 +112,27 @@ class Evaluator:
         tree: Tree,
         ensemble: clock.EnsembleClock,
         not_owner: Callable[[], None],
-        tell: Callable[[Effect, tuple[Target, ...]], None],
+        say: Callable[[Spoken], None],
+        chronicle: Chronicle,
         show: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
+        self._tree = tree
         self._hosts = Hosts(registry, tree, show)
         self._store = store
         self._outbox = outbox
         self._dispatcher = dispatcher
         self._ensemble = ensemble
         self._not_owner = not_owner
-        self._tell = tell
-        self._route: Route = _nobody
+        self._chronicle = chronicle
+        self._outlet = Outlet(dispatcher, say, self._hear)
+        self._facts = Facts(registry, tree, self._fact_changed)
+        self._choose = Chooser((), {}, ())
         self._book = Rulebook(self._changed, lambda: secrets.token_hex(8))
-        self._orphans: list[Alert] = []
+        self._orphans = Orphans()
+        self._sweep_at = 0.0
         self._removed: dict[str, Rule] = {}
-        self._changes: list[Change] = []
-        self._stood: list[Alert] = []  # where series stood before changes that are not known to be written
-        self._told: list[tuple[Effect, tuple[Target, ...]]] = []
-        self._unconfirmed: list[tuple[Effect, tuple[Target, ...]]] = []
+        self._unwritten = Unwritten()
         self._owned: Owned | None = None
         self._is_connected = False
         self._read_back_at: float | None = None
@@ -116,6 +141,7 @@ class Evaluator:
         self._is_unjudged = False  # what there is, by the alerts that were read back
         self._said = ""
         self._samples = 0
+        self._late: deque[ActionDone] = deque(maxlen=MOST_LATE)  # for once the alerts are read back
         self._handlers: dict[type, Callable[[Any], None]] = {
             HostsSeen: self._hosts_seen,
             FamiliesSeen: lambda event: self._judge_unseen(self._hosts.families_seen(event)),
@@ -126,7 +152,15 @@ class Evaluator:
             ConnectionState: self._connection_changed,
             Owned: self._became_owner,
             NewRules: self._new_rules,
+            FactsSeen: self._facts_seen,
+            FactSeen: self._fact_seen,
+            ActionDone: self._action_done,
         }
+
+    def follow(self) -> None:
+        """Begin to follow the tree; once, from any thread, when there is a connection."""
+        self._facts.follow()  # before all that they may keep quiet
+        self._registry.follow_hosts()
 
     # The loop's three questions.
 
@@ -147,13 +181,19 @@ class Evaluator:
         if self._is_unjudged:
             self._is_unjudged = False
             self._judge_unseen(self._hosts.everything())
+            self._judge_skew()
         if self._read_back_at is not None and mono >= self._read_back_at:
             if self._was_blind and mono < self._blind_until and not (is_read and self._hosts.are_known):
                 self._read_back_at = mono + READ_AGAIN
             else:
                 self._read_back()
         if is_drained:
-            self._fire_timers(mono)
+            self._fire_timers(mono, is_patient=True)
+        if self.is_active:
+            self._outlet.settle(self._ensemble.at(mono))
+            self._close_orphans((), mono)
+            if mono >= self._sweep_at:
+                self._sweep(mono)
         self._write()
 
     def stood_still(self, since: float) -> None:
@@ -166,20 +206,30 @@ class Evaluator:
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
         due = self._book.next_at if self.is_active else None
+        waits = self._outlet.next_at() if self.is_active else None
+        if waits is not None:
+            mono = clock.monotonic()
+            waits = mono + max(0.0, waits - self._ensemble.at(mono))
+            due = waits if due is None else min(due, waits)
         if self._read_back_at is not None:
             due = self._read_back_at if due is None else min(due, self._read_back_at)
-        return clock.monotonic() if self._is_unjudged else due
+        return clock.monotonic() if self._is_unjudged or (self._unwritten and self.is_active) else due
 
     def recover(self) -> None:
         """After an error of our own: what is in memory may be half done, what stands in the tree is not."""
-        self._changes.clear()
-        self._told.clear()
+        self._unwritten.clear()
+        self._outlet.forget()
         self._read_back_at = clock.monotonic() + RECOVER_AFTER
 
     @property
     def is_active(self) -> bool:
         """Whether states may change: connected, owner, and in step with what stands in the tree."""
         return self._is_connected and self._owned is not None and self._read_back_at is None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much has to be written that what comes had better wait for `settle`."""
+        return len(self._unwritten) >= MOST_UNWRITTEN
 
     # Samples.
 
@@ -229,33 +279,52 @@ class Evaluator:
 
     def _changed(self, rule: Rule, old: Alert, new: Alert, effects: tuple[Effect, ...]) -> None:
         """Note what has to be written of a change."""
-        if effects or needs_write(old, new):
-            self._stood.append(old)
-            self._changes.append(Change(new, tuple(self._entries(rule, effects))))
+        if not (effects or needs_write(old, new)):
+            return
+        full = [self._hosts.with_facts(rule, effect) for effect in effects]
+        alert, entries = self._outlet.offer(rule, new, full, self._ensemble.now())
+        if alert is not new:
+            self._book.keep(alert)
+        self._unwritten.add(old, alert, entries, effects[-1].reason if effects else None)
 
-    def _entries(self, rule: Rule, effects: Iterable[Effect]) -> Iterable[OutboxEntry]:
-        for bare in effects:
-            effect = self._hosts.with_facts(rule, bare)
-            targets = self._route(rule, effect)
-            self._told.append((effect, targets))
-            if targets:
-                deliveries = tuple(self._dispatcher.first_delivery(target, effect.at) for target in targets)
-                yield OutboxEntry(effect=effect, deliveries=deliveries)
+    def _hear(self, effect: Effect) -> None:
+        """What was kept goes out now: those who hear of it will hear of its end."""
+        alert = self._orphans.get(effect.alert.episode)
+        if alert is not None:
+            heard = hearing(alert, effect.alert.heard)
+            if heard is not alert:
+                self._orphans.keep(heard)
+                self._unwritten.add(alert, heard)
+            return
+        alert = self._book.get(effect.alert.rule, effect.alert.host, effect.alert.instance)
+        if alert is not None and alert.episode == effect.alert.episode:
+            self._note(alert, hearing(alert, effect.alert.heard))
+
+    def _note(self, old: Alert, new: Alert) -> None:
+        """Something else than a look changed an alert."""
+        if new is not old:
+            self._book.keep(new)
+            self._unwritten.add(old, new)
 
     # Timers.
 
-    def _fire_timers(self, mono: float) -> None:
-        if self.is_active and not self._is_unjudged:
-            self._book.fire_timers(mono, self._ensemble.at)
+    def _fire_timers(self, mono: float, *, is_patient: bool = False) -> None:
+        """Fire what is due at `mono`; `is_patient` leaves some for the next round where there is much to be written."""
+        if not self.is_active or self._is_unjudged:
+            return
+        while (due := self._book.next_at) is not None and due <= mono and not (is_patient and self.is_full):
+            self._book.fire_timers(due if is_patient else mono, self._ensemble.at)
 
     # Writing.
 
     def _write(self) -> None:
-        if not self._changes:
+        if not self._unwritten:
+            if self.is_active:
+                self._outlet.flush()
             return
-        changes, self._changes = self._changes, []
-        told, self._told = self._told, []
+        changes, transitions = self._unwritten.take()
         if self._owned is None:
+            self._outlet.forget()
             return
         try:
             self._store.commit(changes, self._owned.fence)
@@ -265,24 +334,31 @@ class Evaluator:
         except (OutOfStep, KazooException, *UNCERTAIN) as error:
             # What was applied is not known: nothing of it is acted on before it has been read back.
             log.warning("a transition was not confirmed (%s); reading the alerts back", type(error).__name__)
-            self._unconfirmed += told
+            self._outlet.doubt()
             self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
         else:
             entries = [entry for change in changes for entry in change.entries]
-            self._stood.clear()
+            self._unwritten.written()
             self._removed.clear()
             self._outbox.file(entries)
-            self._dispatcher.submit(entries, is_new=True)
-            for effect, targets in told:
-                self._tell(effect, targets)
+            for transition in transitions:  # before what follows from it
+                self._chronicle.transition(transition)
+            # What is kept first, so that it can be released; then what is released, which came before what goes now.
+            self._dispatcher.submit([entry for entry in entries if is_kept(entry)], is_new=True)
+            self._outlet.flush()
+            self._dispatcher.submit([entry for entry in entries if not is_kept(entry)], is_new=True)
+            self._store.delete_soon(
+                self._tree.ack(one.old.episode) for one in transitions if one.old.ack is not None and is_over(one)
+            )
 
     def _disown(self) -> None:
+        if self._owned is not None:
+            self._chronicle.ownership("lost")
         self._owned = None
         self._outbox.disown()
         self._dispatcher.drop()
-        self._stood.clear()
-        self._changes.clear()
-        self._told.clear()
+        self._unwritten.clear(forgets=True)
+        self._outlet.disown()
 
     def _read_back(self) -> None:
         """Take the state from the tree: at take-over, and after a write that nobody can vouch for."""
@@ -302,44 +378,38 @@ class Evaluator:
             return
         self._read_back_at = None
         self._said = ""
-        self._changes.clear()
-        self._told.clear()
+        self._unwritten.clear()
+        self._outlet.forget()
         mono = clock.monotonic()
         now = Moment(self._ensemble.at(mono), mono)
-        alerts: list[Alert] = []
-        self._orphans = []
-        stood = self._where_they_stood()
-        for record in stored:
-            if record.rule in self._book.watchers:
-                alerts.append(_resumed(record, stood.get(_series(record), ()), owned.seen_at, now))
-            elif record.rule in self._removed:
-                alerts.append(record)
-            else:
-                self._orphans.append(record)
-                log.warning("alert %s has no rule here: %s on %s", record.id, record.rule, record.host)
+        stood = self._unwritten.where_they_stood(self._book.alerts())
+        known = self._book.watchers.keys() | self._removed.keys()
+        self._orphans.found((record for record in stored if record.rule not in known), mono)
+        alerts = [
+            resumed(record, stood.get(series_of(record), ()), owned.seen_at, now)
+            if record.rule in self._book.watchers
+            else record
+            for record in stored
+            if record.rule in known
+        ]
         self._book.restore(alerts, now, was_watched=not self._was_blind)
         self._was_blind = False
+        for record, alert in zip((one for one in stored if one.rule in known), alerts, strict=True):
+            if (alert.heard, alert.actions) != (record.heard, record.actions):
+                self._unwritten.add(record, alert)  # it was not written, or nobody knows
+        if self._facts.are_acks_known:
+            self._book.acknowledge(self._facts.acks(), self._now())
+        self._outlet.seed((*self._book.alerts(), *self._orphans), entries, now.at)
         self._dispatcher.submit(entries)
-        self._confirm({entry.effect.id for entry in entries})
         for rule in list(self._removed.values()):
             self._close_removed(rule)
         self._close_uncovered()
+        self._grant()
+        late = list(self._late)
+        self._late.clear()
+        for done in late:
+            self._action_done(done)
         self._is_unjudged = True  # in the next round: what came while this was read is in the queue
-
-    def _where_they_stood(self) -> dict[Series, list[Alert]]:
-        """What is remembered of each series: where it stands, and where it stood before what may not be written."""
-        stood: dict[Series, list[Alert]] = {}
-        for alert in (*self._book.alerts(), *self._stood):
-            stood.setdefault(_series(alert), []).append(alert)
-        self._stood.clear()
-        return stood
-
-    def _confirm(self, written: set[str]) -> None:
-        """Tell of transitions whose answer was lost and that turn out to have been written."""
-        unconfirmed, self._unconfirmed = self._unconfirmed, []
-        for effect, targets in unconfirmed:
-            if effect.id in written:
-                self._tell(effect, targets)
 
     # Connection, ownership, rules.
 
@@ -365,8 +435,9 @@ class Evaluator:
         self._blind_until = self._read_back_at + READ_WITHIN
 
     def _new_rules(self, event: NewRules) -> None:
-        self._route = event.route
-        self._dispatcher.set_targets(event.targets)
+        self._choose = event.choose
+        self._outlet.set_rules(event.rules, event.choose)
+        self._dispatcher.set_targets(event.choose.reached)
         for name, rule in self._book.set_rules(event.rules).items():
             # Until its end is known to be written: whoever removed it meant it, though the session may end first.
             self._removed[name] = rule
@@ -408,21 +479,8 @@ class Evaluator:
             return
         for name, watcher in self._book.watchers.items():
             for alert in self._book.alerts_of(name):
-                if (reason := self._why_uncovered(watcher, alert)) is not None:
+                if (reason := why_uncovered(watcher, alert, self._hosts)) is not None:
                     self._close(watcher.variant(alert.host, alert.instance), alert, reason)
-
-    def _why_uncovered(self, watcher: RuleWatcher, alert: Alert) -> Reason | None:
-        """Why no sample will speak of an alert any more; None where one may, or where that is not known yet."""
-        if watcher.series_host(alert.host) != alert.host or not watcher.covers(alert.instance):
-            return Reason.RULE_CHANGED  # it may have been about one host, and be about many
-        if alert.host == MEMBERS_HOST:
-            if not self._hosts.are_known or watcher.looks_at(alert.host, alert.instance):
-                return None
-            return Reason.HOST_REMOVED if alert.digest == watcher.rule.digest else Reason.RULE_CHANGED
-        host = self._hosts.get(alert.host)
-        if host is None:
-            return Reason.HOST_REMOVED if self._hosts.are_listed else None
-        return None if host.info is None or watcher.follows(host.info) else Reason.RULE_CHANGED
 
     def _hosts_seen(self, event: HostsSeen) -> None:
         """Hosts came, or somebody removed some: `hosts/<host>` outlives its sampler."""
@@ -445,6 +503,90 @@ class Evaluator:
         if observation is not None and host is not None and self.is_active:
             self._book.judge(observation, host.watchers.get(HOST_FAMILY, ()), now)
 
+    # What people say, and what commands did.
+
+    def _facts_seen(self, event: FactsSeen) -> None:
+        if self._facts.names_seen(event):
+            self._heed()
+        self._grant()
+
+    def _fact_seen(self, event: FactSeen) -> None:
+        if self._facts.fact_seen(event):
+            self._heed()
+
+    def _fact_changed(self, old: Silence | Ack | None, new: Silence | Ack | None) -> None:
+        fact = new or old
+        if isinstance(fact, Ack):
+            alert = next((one for one in self._book.alerts() if one.episode == fact.episode), None)
+            if alert is not None and new is not None and self.is_active:
+                # A reminder may wait for its group still.
+                reminder = f"{alert.episode}.{Phase.REPEATED.value}-{alert.repeats}"
+                self._dispatcher.withhold(reminder, "acknowledged")
+            self._chronicle.ack(as_ack(old), as_ack(new), alert)
+        elif isinstance(fact, Silence):
+            self._chronicle.silence(as_silence(old), as_silence(new))
+
+    def _judge_skew(self) -> None:
+        """Whether the engines run the same rules is told when one of them changes."""
+        watchers = [watcher for watcher in self._book.watchers.values() if ENGINE_FAMILY in watcher.families]
+        if self.is_active and watchers:
+            now = self._now()
+            self._book.judge(skew_sample(now, has_skew=self._facts.has_skew), watchers, now)
+
+    def _heed(self) -> None:
+        self._outlet.silence(self._facts.silences())
+        if self._facts.are_acks_known:
+            self._book.acknowledge(self._facts.acks(), self._now())
+        self._judge_skew()
+
+    def _grant(self) -> None:
+        """Do what people wished for: try what is dead once more, close what has no rule."""
+        if not self.is_active:
+            return
+        for effect_id in self._facts.wishes(self._tree.resend):
+            self._dispatcher.resend(effect_id)
+        closes = self._facts.wishes(self._tree.closes)
+        self._close_orphans(closes, clock.monotonic())
+        if closes:
+            self._store.delete_soon(f"{self._tree.closes}/{escape(name)}" for name in closes)
+
+    def _action_done(self, event: ActionDone) -> None:
+        """Note what a command did in the record of its alert, while that stands; say it where a brake held it."""
+        if not self.is_active:
+            self._late.append(event)
+            return
+        of = event.effect.alert
+        alert = self._book.get(of.rule, of.host, of.instance)
+        if alert is None or alert.episode != of.episode:
+            return
+        noted = replace(alert, actions=(*alert.actions, event.result)[-MOST_RESULTS:])
+        watcher = self._book.watchers.get(alert.rule)
+        if event.brake is None or watcher is None:
+            self._note(alert, noted)
+            return
+        rule = watcher.variant(alert.host, alert.instance)
+        effect = lifecycle.braked(rule, noted, event.result, self._ensemble.now())
+        chosen = self._choose.braked(rule, effect, event.brake)
+        full = self._hosts.with_facts(rule, effect)
+        told, entries = self._outlet.offer(rule, noted, [full], self._ensemble.now(), chosen=chosen)
+        self._book.keep(told)
+        self._unwritten.add(alert, told, entries)
+
+    def _close_orphans(self, episodes: Iterable[str], mono: float) -> None:
+        for orphan in self._orphans.take(episodes, mono):
+            self._close(stand_in(orphan), orphan, Reason.RULE_REMOVED)
+
+    def _sweep(self, mono: float) -> None:
+        """Delete what has been of no use for long: what was never delivered, silences that ended, acks of old."""
+        self._sweep_at = mono + SWEEP_EVERY
+        now = self._ensemble.at(mono)
+        self._dispatcher.purge_dead(now - KEEP_FOR)
+        ended = [self._tree.silence(one.id) for one in self._facts.silences() if one.ends_at < now - KEEP_FOR]
+        episodes = {alert.episode for alert in self._book.alerts()}.union(one.episode for one in self._orphans)
+        acks = self._facts.acks()
+        over = [self._tree.ack(name) for name, ack in acks.items() if name not in episodes and ack.at < now - KEEP_ACK]
+        self._store.delete_soon((*ended, *over))
+
     def status(self) -> Status:
         """A picture of this moment."""
         mono = clock.monotonic()
@@ -453,7 +595,7 @@ class Evaluator:
             mono=mono,
             is_connected=self._is_connected,
             is_owner=self._owned is not None,
-            rules=len(self._book.watchers),
+            rules=sum(not is_builtin(watcher.rule) for watcher in self._book.watchers.values()),
             hosts=self._hosts.status(),
             alerts=tuple(self._book.alerts()),
             orphans=tuple(self._orphans),
@@ -461,19 +603,3 @@ class Evaluator:
             samples=self._samples,
             problems=self._hosts.problems(),
         )
-
-
-def _series(alert: Alert) -> Series:
-    return alert.rule, alert.host, alert.instance
-
-
-def _resumed(record: Alert, stood: Iterable[Alert], seen_at: float, now: Moment) -> Alert:
-    """A record as it goes on here; whoever watched it all the while knows more than was written."""
-    for known in stood:
-        if known.state is not State.INACTIVE and not needs_write(record, known):
-            return known
-    return resume(record, seen_at, now)
-
-
-def _nobody(rule: Rule, effect: Effect) -> tuple[Target, ...]:  # noqa: ARG001 - until rules are loaded
-    return ()
