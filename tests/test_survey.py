@@ -23,6 +23,7 @@ from zkalert.model import (
     Delivery,
     DeliveryState,
     Effect,
+    EngineInfo,
     Hold,
     HostInfo,
     OutboxEntry,
@@ -32,6 +33,7 @@ from zkalert.model import (
     Reason,
     Rule,
     Sample,
+    Seen,
     State,
     TargetKind,
     Value,
@@ -434,9 +436,21 @@ def delivery(state: DeliveryState, name: str = "ops", attempts: int = 1, detail:
             "firing to ops ended failed at 2026-11-18T11:06:31Z: no such room",
             False,
         ),
+        (
+            [delivery(DeliveryState.HELD, detail="silenced by s1"), delivery(DeliveryState.NEW, "chat", 0)],
+            "withheld",
+            "firing to ops is withheld: silenced by s1; firing waits for chat",
+            False,
+        ),
+        (
+            [delivery(DeliveryState.DROPPED, detail="over before it was told")],
+            "dropped",
+            "firing is not told to ops: over before it was told",
+            False,
+        ),
         ([], "settled", "ops is done with it", True),
     ],
-    ids=["delivered", "waiting", "failed", "settled"],
+    ids=["delivered", "waiting", "failed", "withheld", "dropped", "settled"],
 )
 def test_the_outbox_says_what_became_of_messages(
     deliveries: list[Delivery], code: str, words: str, is_told: bool
@@ -447,6 +461,14 @@ def test_the_outbox_says_what_became_of_messages(
     assert (told.why.code, told.why.is_told) == (code, is_told)
     assert words in told.why.text
     assert len(told.passages) == len(deliveries)
+
+
+def test_what_was_given_up_is_told_for_as_long_as_it_is_kept() -> None:
+    record = alert_of(MEMORY, State.FIRING)
+    dead = entry(record, delivery(DeliveryState.FAILED, detail="no such room"))
+    told = story(MEMORY, replace(seen(host("web1", HIGH), alerts=(record,)), dead=(dead,)))
+    assert (told.why.code, told.why.is_told) == ("failed", False)
+    assert "no such room" in told.why.text
 
 
 def test_without_a_channel_nobody_hears_it() -> None:
@@ -502,9 +524,11 @@ def test_a_tree_is_read_as_it_is(client: Client, tree: Tree, settings: Zookeeper
     client.create(f"{tree.rule_alerts('r')}/elsewhere", encode_alert(record))
     one = entry(record, delivery(DeliveryState.CLAIMED))
     client.create(tree.outbox_entry(0, one.effect.id), encode_entry(one), makepath=True)
-    client.create(tree.engine("e1"), encode_engine(version="1", digest="d", host="web1", pid=7), makepath=True)
+    client.create(
+        tree.engine("e1"), encode_engine(EngineInfo(version="1", rules="d", host="web1", pid=7)), makepath=True
+    )
     client.create(f"{tree.shard(0)}/lock", makepath=True)
-    client.set(tree.shard(0), encode_seen(AT))
+    client.set(tree.shard(0), encode_seen(Seen(AT)))
     with survey.connected(settings) as reader:
         found = reader.read(["memory_usage", "swap_usage"], ["r", "nobody"])
     assert list(found.hosts) == ["db1", "web/1"]
@@ -581,7 +605,7 @@ def test_a_zookeeper_that_hangs_while_it_is_read_is_given_up(own_zookeeper: Loca
         reader.read(["memory_usage"])
         os.kill(pid, signal.SIGSTOP)
         stack.callback(os.kill, pid, signal.SIGCONT)
-        wait_for(lambda: not reader._client.connected, "the client to miss the server")
+        wait_for(lambda: not reader.client.connected, "the client to miss the server")
         began = time.monotonic()
         reader.read(["memory_usage"])
     assert time.monotonic() - began < 8

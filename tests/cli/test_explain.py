@@ -161,6 +161,27 @@ def test_what_does_not_exist_is_refused_with_the_nearest(
     assert words in done.stderr
 
 
+def test_the_rule_that_is_built_in_is_explained_too(client: Client, tree: Tree, folder: Path) -> None:
+    publish(client, tree, "web1", DISKS)
+    with (folder / "zkalert.yaml").open("a") as file:
+        file.write("routes: [{match: {host: web*}, channels: [ops]}]\n")
+    done = explain(folder, "host-down", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["source"], told["rule"]) == ("built in", "host-down")
+    with (folder / "zkalert.yaml").open("a") as file:
+        file.write("host_down: false\n")
+    assert 'no rule "host-down"' in explain(folder, "host-down").stderr
+
+
+def test_a_channel_that_wants_worse_is_said_to_be_why_nobody_hears(client: Client, tree: Tree, folder: Path) -> None:
+    publish(client, tree, "web1", DISKS)
+    text = (folder / "zkalert.yaml").read_text()
+    (folder / "zkalert.yaml").write_text(text.replace("{urls:", "{min_severity: critical, urls:"))
+    [story] = json.loads(explain(folder, "memory-high", "--format", "json").stdout)["series"]
+    assert story["hears"] == []
+
+
 def test_a_zookeeper_that_does_not_answer_is_given_up_in_one_line(folder: Path) -> None:
     text = (folder / "zkalert.yaml").read_text()
     (folder / "zkalert.yaml").write_text(re.sub("hosts: '[^']*'", "hosts: '127.0.0.1:1'", text).replace("4s", "1s"))

@@ -107,7 +107,7 @@ def test_names_are_shown_as_they_are_and_steer_nothing(name: str) -> None:
     target = Target(id="ops/1", kind=TargetKind.NOTIFY, name="ops", url="json://x")
     message = Message(key="k", title=name, body=name, kind=MessageKind.WARNING)
     result = SendResult(state=SendState.FAILED, detail=name)
-    screen.view.told(Told(effect=effect, target=target, message=message, result=result, attempt=1))
+    screen.view.told(Told(effects=(effect,), target=target, message=message, result=result, attempt=1))
     drawn = screen.draw(replace(status(), hosts=(host(name),), alerts=(alert(name),)))
     assert not any(char in drawn for char in "\x1b\x07\x9b\u202e")
     assert name.translate(logs.CONTROL) in drawn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import Answer, HttpReceiver
+from tests.helpers import Answer, HttpReceiver, SmtpReceiver
 from zkalert.cli import run
 
 
@@ -70,6 +70,39 @@ def test_a_url_that_fails(url: str, told: str, capsys: pytest.CaptureFixture[str
     out = re.sub(r"after \d+ ms", "after 0 ms", "".join(capsys.readouterr()))
     assert told in out
     assert "s3cret" not in out
+
+
+@pytest.mark.parametrize("scheme", ["json", "form", "xml", "webhook"])
+def test_every_kind_of_webhook_gets_the_test(http_receiver: HttpReceiver, scheme: str) -> None:
+    assert run(["notify", http_receiver.url("/hook", scheme), "hello there"]) == 0
+    (request,) = http_receiver.wait(1)
+    assert b"hello" in request.body
+
+
+def test_mail_and_chat_get_the_test(
+    http_receiver: HttpReceiver, smtp_receiver: SmtpReceiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mail twice: two tests are two mails, each with an id of its own."""
+    chat = f"mmost://127.0.0.1:{http_receiver.port}/3ccdd113474722377935511fc85d3dd4"
+    for url in (smtp_receiver.url(), smtp_receiver.url(), chat):
+        assert run(["notify", url, "hello there"]) == 0
+    first, second = smtp_receiver.wait(2)
+    assert first.text.strip() == "hello there"
+    assert first.message["Message-ID"] != second.message["Message-ID"]
+    assert http_receiver.wait(1)[0].json["attachments"][0]["text"] == "hello there"
+    assert "3ccdd1134747" not in capsys.readouterr().out
+
+
+def test_the_desktop_gets_the_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "notify-send"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/said\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert run(["notify", "desktop://", "hello there"]) == 0
+    assert (tmp_path / "said").read_text().endswith("--\n[test] zkalert\nhello there\n")
+    assert "desktop://...  delivered in" in capsys.readouterr().out
 
 
 def test_an_unknown_channel_names_the_nearest(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

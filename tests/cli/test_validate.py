@@ -149,6 +149,28 @@ def test_a_configuration_is_checked_as_one_by_its_name_or_its_keys(tmp_path: Pat
     assert "hunter2" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    "key", ["routes: []", "host_down: false", "heartbeat: {}", "actions: {}", "shell_actions: true"]
+)
+def test_each_key_of_a_configuration_tells_that_it_is_one(tmp_path: Path, key: str) -> None:
+    (tmp_path / "other.yaml").write_text(key + "\n")
+    done = zkalert("validate", "other.yaml", cwd=tmp_path)
+    assert "rules:" not in done.stdout
+    assert done.returncode == ("heartbeat" in key)
+
+
+def test_a_channel_that_makes_a_rule_mute_is_advised_of(tmp_path: Path) -> None:
+    (tmp_path / "zkalert.yaml").write_text(
+        "channels: {ops: {urls: ['json://h'], min_severity: critical}}\nrules: [a.yaml]\n"
+    )
+    (tmp_path / "a.yaml").write_text(
+        "rules:\n  - {name: a, metric: memory_usage, comparator: '>', threshold: 90, action: ops}\n"
+    )
+    done = zkalert("validate", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "a.yaml:2:77: advice: the channel ops hears nothing of this" in done.stdout
+
+
 def test_channels_are_checked_by_the_configuration_beside(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD.replace("NAME", "a"))
     (tmp_path / "zkalert.yaml").write_text("channels: {chat: {urls: ['json://h']}}\n")

@@ -144,7 +144,13 @@ def _rules(paths: Sequence[Path], config: Config) -> tuple[Rule, ...]:
 
 def _backtest(rules: Sequence[Rule], config: Config, since: float | None) -> Backtest:
     channels = {name: channel_targets(channel) for name, channel in config.channels.items()}
-    return Backtest(rules, channels=channels or stand_ins(rules), labels={config.host: config.labels}, since=since)
+    return Backtest(
+        rules,
+        channels=channels or stand_ins(rules),
+        routes=config.routes,
+        labels={config.host: config.labels},
+        since=since,
+    )
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from zkalert import config
 from zkalert.cli import logs
@@ -113,6 +117,25 @@ _RULES = click.option(
 )
 
 
+def refuse_before(ctx: click.Context) -> None:
+    """Refuse options of a group that stand before its subcommand: they would be lost without a word."""
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{param.opts[0]} goes behind {ctx.invoked_subcommand}", ctx)
+
+
 def wants_colour(stream: TextIO) -> bool:
     """Whether to write colour codes to `stream`: a terminal, and NO_COLOR (https://no-color.org) is not set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def stop_on_interrupt() -> threading.Event:
+    """An event that Ctrl-C sets: as an exception it can come where Python can only ignore it. A second one ends."""
+    stop = threading.Event()
+
+    def asked(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    signal.signal(signal.SIGINT, asked)
+    return stop

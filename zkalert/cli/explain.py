@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 
 import click
 
-from zkalert import rulefile, survey
+from zkalert import survey
 from zkalert.cli import common, local, logs
-from zkalert.config import Config
+from zkalert.cli.inforce import rule_named, rules_of, unknown
 from zkalert.evaluate import families_of, matches_host
 from zkalert.journal import FILE_NAME
-from zkalert.metrics import HOST_FAMILY, nearest
-from zkalert.model import MEMBERS_HOST, DocumentError, Of, Outcome, Rule, UsageError, ZkalertError
+from zkalert.metrics import HOST_FAMILY
+from zkalert.model import MEMBERS_HOST, Of, Outcome, Rule, ZkalertError
 from zkalert.routing import channel_targets
 from zkalert.survey.show import Explanation, as_json, as_text
 
@@ -22,7 +22,6 @@ MOST_WAITING = 10.0
 """Seconds that the next samples of counters are waited for at most."""
 
 _SHOWN_SERIES = 20
-_SHOWN_NAMES = 10
 
 
 @click.command()
@@ -50,8 +49,8 @@ def explain(
     """
     config = options.load()
     settings = local.zookeeper_of(config)
-    rules = _rules(config)
-    rule = _rule(rule_name, rules)
+    rules = rules_of(config)
+    rule = rule_named(rule_name, rules)
     with survey.connected(settings) as reader:
         names = (rule.name, *sorted(survey.inhibitors_of(rule, rules)))
         seen = reader.read({*families_of(rule), HOST_FAMILY}, names)
@@ -64,7 +63,7 @@ def explain(
         seen = await_next(reader, seen, chosen)
     found = {one.key: one for one in survey.series_of(rule, seen)}
     channels = {name: channel_targets(channel) for name, channel in config.channels.items()}
-    stories = survey.stories([found[one.key] for one in chosen], seen, rules, channels)
+    stories = survey.stories([found[one.key] for one in chosen], seen, rules, channels, config.routes)
     explanation = Explanation(
         rule=rule,
         at=seen.at,
@@ -93,35 +92,8 @@ def await_next(reader: survey.Reader, seen: survey.Survey, series: Iterable[surv
     return reader.await_next(seen, wanted, timeout)
 
 
-def _rules(config: Config) -> tuple[Rule, ...]:
-    """All rules of the configuration or the flags. Raises DocumentError where one is wrong."""
-    if not config.rules:
-        raise UsageError("no rules: name files or folders with --rules PATH, or under rules: in zkalert.yaml")
-    found = rulefile.load(config.rules, channels=config.channels, intervals=config.intervals)
-    if not found.is_usable:
-        raise DocumentError(found.findings)
-    return found.rules
-
-
-def _rule(name: str, rules: Iterable[Rule]) -> Rule:
-    known = {rule.name: rule for rule in rules}
-    if name not in known:
-        raise UsageError(_unknown(f'no rule "{name}"', name, known, "there are no rules"))
-    return known[name]
-
-
 def _no_host(host: str, seen: survey.Survey) -> str:
-    return _unknown(f'no host "{host}"', host, seen.hosts, "nobody publishes here")
-
-
-def _unknown(message: str, name: str, names: Iterable[str], none: str) -> str:
-    known = sorted(names)
-    if not known:
-        return f"{message}; {none}"
-    near = nearest(name, known)
-    more = f" and {len(known) - _SHOWN_NAMES} more" if len(known) > _SHOWN_NAMES else ""
-    hint = f"did you mean {near}?" if near else f"known: {', '.join(known[:_SHOWN_NAMES])}{more}"
-    return f"{message}; {hint}".translate(logs.CONTROL)
+    return unknown(f'no host "{host}"', host, seen.hosts, "nobody publishes here")
 
 
 def _chosen(
@@ -135,7 +107,7 @@ def _chosen(
     chosen = [one for one in of_host if instance is None or one.instance is None or fnmatchcase(one.instance, instance)]
     if of_host and not chosen and instance is not None:
         there = {one.instance for one in of_host if one.instance is not None}
-        raise ZkalertError(_unknown(f'no instance matches "{instance}"', instance, there, ""))
+        raise ZkalertError(unknown(f'no instance matches "{instance}"', instance, there, ""))
     return sorted(chosen, key=_rank)
 
 

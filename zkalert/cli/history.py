@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from types import FrameType
 
 import click
 
@@ -70,7 +68,7 @@ _families = click.argument("families", nargs=-1, callback=_known, metavar="[FAMI
 @_families
 def tail(options: common.Options, families: tuple[str, ...], lines: int, follow: bool) -> None:
     """Show the newest samples, one a line; of all families, or of those named."""
-    stop = _on_interrupt() if follow else threading.Event()
+    stop = common.stop_on_interrupt() if follow else threading.Event()
     path = options.load().state_dir / FILE_NAME
     reader = HistoryReader(path)
     try:
@@ -84,18 +82,6 @@ def tail(options: common.Options, families: tuple[str, ...], lines: int, follow:
             last = _print(reader.rows(families, after_id=last)) or last
     finally:
         reader.close()
-
-
-def _on_interrupt() -> threading.Event:
-    """An event that Ctrl-C sets: as an exception it can come where Python can only ignore it. A second one ends."""
-    stop = threading.Event()
-
-    def asked(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    signal.signal(signal.SIGINT, asked)
-    return stop
 
 
 @history.command()

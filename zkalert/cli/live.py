@@ -94,13 +94,13 @@ class LiveView(Listener):
     def status(self, status: Status) -> None:
         self._status = status
 
-    def effect(self, effect: Effect, targets: tuple[Target, ...]) -> None:
+    def effect(self, effect: Effect, targets: tuple[Target, ...], why: str = "") -> None:
         if effect.phase in (Phase.RESOLVED, Phase.CLOSED):
             with self._lock:
                 self._resolved[effect.alert.episode] = (effect.alert, effect.at)
-        if not targets:
+        if not targets and not why:
             self._shown += 1
-        self._print_message(effect)
+        self._print_message(effect, why)
 
     def told(self, told: Told) -> None:
         effect = told.effect
@@ -120,10 +120,12 @@ class LiveView(Listener):
         line.append(f"  ({effect.alert.rule} {effect.name or effect.phase.value}, {effect.alert.id})", style="dim")
         self._console.print(line)
 
-    def _print_message(self, effect: Effect) -> None:
+    def _print_message(self, effect: Effect, why: str) -> None:
         message = render(effect)
         text = Text(datetime.fromtimestamp(effect.at).astimezone().strftime("%H:%M:%S "), style="dim")
         text.append(message.title.translate(logs.CONTROL), style=_KIND_STYLES[message.kind])
+        if why:
+            text.append(f"  ({why})".translate(logs.CONTROL), style="dim")
         self._console.print(text)
 
     # What is drawn, on the view's own thread.

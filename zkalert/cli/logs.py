@@ -21,7 +21,14 @@ _PRINT_SECRETS = ("apprise", "urllib3")  # whole webhook URLs, in warnings too
 _PREFIX = "zkalert."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _STEERING = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-CONTROL = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _STEERING} | {ord("\t"): "\t"}
+_SURROGATES = range(0xD800, 0xE000)  # alone they fit into no encoding of Unicode: printing one raises
+CONTROL = (
+    {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _STEERING}
+    | dict.fromkeys(_SURROGATES, "\ufffd")
+    | {ord("\t"): "\t"}
+)
+ONE_LINE = CONTROL | {ord("\t"): " "}
+"""For what must stand in one column."""
 
 
 class TextFormatter(logging.Formatter):

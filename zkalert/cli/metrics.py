@@ -76,7 +76,7 @@ def _read(settings: ZookeeperSettings, host: str) -> _Host:
     Raises ZkalertError where ZooKeeper does not answer or refuses, or has no such host.
     """
     tree = Tree(settings.root)
-    with _connected(settings) as client:
+    with zk.connected(settings) as client:
         if client.exists(tree.host(host)) is None:
             raise ZkalertError(_no_host(host, _hosts(client, tree), tree))
         is_alive = client.exists(tree.alive(host)) is not None
@@ -90,20 +90,6 @@ def _read(settings: ZookeeperSettings, host: str) -> _Host:
         values = {**own.sample.values, "alive": int(is_alive)}
         families[HOST_FAMILY] = replace(own, sample=replace(own.sample, values=values))
     return _Host(name=host, is_alive=is_alive, families=families)
-
-
-@contextlib.contextmanager
-def _connected(settings: ZookeeperSettings) -> Iterator[zk.Client]:
-    """A client for a few reads; what goes wrong with ZooKeeper becomes a ZkalertError."""
-    client = zk.make_client(settings)
-    try:
-        if not clock.wait(client.start_async(), settings.session_timeout):
-            raise ZkalertError(f"ZooKeeper at {zk.where(client)} does not answer")
-        yield client
-    except (zk.KazooException, *zk.UNCERTAIN) as error:
-        raise ZkalertError(f"ZooKeeper at {zk.where(client)} refused or went away: {type(error).__name__}") from error
-    finally:
-        zk.leave(client, 2.0)
 
 
 def _hosts(client: zk.Client, tree: Tree) -> list[str]:

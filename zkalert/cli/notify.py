@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+
 import click
 
 from zkalert.cli import common
 from zkalert.config import Config
 from zkalert.metrics import nearest
-from zkalert.model import Message, MessageKind, SendState, Target, UsageError
+from zkalert.model import Message, SendState, Target, UsageError
+from zkalert.render import trial_message
 from zkalert.routing import channel_targets, masked, url_targets
-from zkalert.senders import AppriseSender
+from zkalert.senders import url_sender
 
 _EXIT_OK = 0
 _EXIT_NOT_DELIVERED = 1
@@ -27,13 +30,7 @@ def notify(options: common.Options, channel: str, text: str) -> int:
     were delivered, 1 if not, 2 for a channel that is not in the configuration.
     """
     targets = url_targets(channel) if "://" in channel else _of_channel(channel, options.load())
-    message = Message(
-        key="test",
-        title="[test] zkalert",
-        body=text.strip() or _TEXT,
-        kind=MessageKind.INFO,
-        fields={"state": "test"},
-    )
+    message = trial_message(text.strip() or _TEXT, secrets.token_hex(6))
     delivered = [_tell(target, message) for target in targets]
     return _EXIT_OK if all(delivered) else _EXIT_NOT_DELIVERED
 
@@ -54,7 +51,7 @@ def _of_channel(name: str, config: Config) -> tuple[Target, ...]:
 
 def _tell(target: Target, message: Message) -> bool:
     """Send to one target and print a line about it; whether it was delivered."""
-    result = AppriseSender(target).send((), message)
+    result = url_sender(target).send((), message)
     where = f"{target.id}  {masked(target.url or '')}"
     took = f"{result.seconds * 1000:.0f} ms"
     if result.state is SendState.DELIVERED:

@@ -13,7 +13,7 @@ import click
 
 from zkalert import agent, clock
 from zkalert.cli import common, local, serving
-from zkalert.config import Config
+from zkalert.config import Config, zookeeper_of
 from zkalert.documents import shipped
 from zkalert.engine import Engine, EngineSettings, Listener
 from zkalert.localzk import LocalServer, find_zookeeper
@@ -32,15 +32,24 @@ def up(options: common.Options, no_ui: bool) -> None:
     those that come with zkalert. Ctrl-C ends it.
     """
     config = options.load()
-    prepared = _settings(config)  # bad rules are told before anything starts
+    # Bad rules are told before anything starts; published ones are not known yet.
+    prepared = None if config.published_rules.is_followed else _settings(config)
     with contextlib.ExitStack() as stack:
         zookeeper = config.zookeeper or stack.enter_context(_local_server(config))
-        prepared = replace(prepared, zookeeper=zookeeper)
-        _work(options, replace(config, zookeeper=zookeeper), prepared, no_ui=no_ui)
+        config = replace(config, zookeeper=zookeeper)
+
+        def load() -> Config:
+            return replace(options.load(), zookeeper=zookeeper)
+
+        if prepared is None:
+            _work(config, serving.Published(config, load), no_ui=no_ui)
+        else:
+            _work(config, serving.Files(replace(prepared, zookeeper=zookeeper), load, _settings), no_ui=no_ui)
     serving.leave(0)
 
 
-def _work(options: common.Options, config: Config, prepared: EngineSettings, *, no_ui: bool) -> None:
+def _work(config: Config, source: serving.Files | serving.Published, *, no_ui: bool) -> None:
+    """Sampler and engine until a signal comes; `source` is where the engine has its rules from."""
     from rich.console import Console  # noqa: PLC0415 - with --no-ui in a log file nobody needs it
 
     from zkalert.cli import live  # noqa: PLC0415
@@ -49,10 +58,7 @@ def _work(options: common.Options, config: Config, prepared: EngineSettings, *, 
     has_table = not no_ui and console.is_terminal and not console.is_dumb_terminal
 
     show = live.SHOWN if has_table else frozenset()
-    hosts = prepared.zookeeper.hosts
-
-    def settings(fresh: Config) -> EngineSettings:
-        return replace(_settings(fresh), zookeeper=prepared.zookeeper, show=show)
+    hosts = zookeeper_of(config).hosts
 
     with contextlib.ExitStack() as stack:
         listener = Listener()
@@ -62,13 +68,16 @@ def _work(options: common.Options, config: Config, prepared: EngineSettings, *, 
             stack.callback(view.stop)
             _log_above(live.LogHandler(console))
             listener = view
-        engine = Engine(replace(prepared, show=show), listener)
+
+        def make(settings: EngineSettings) -> Engine:
+            return Engine(replace(settings, show=show), listener)
+
         stop = threading.Event()
         errors: list[ZkalertError] = []
 
         def stop_all() -> None:
             stop.set()
-            engine.stop()
+            source.stop()
 
         def sample() -> None:
             try:
@@ -82,12 +91,11 @@ def _work(options: common.Options, config: Config, prepared: EngineSettings, *, 
                 stop_all()
 
         serving.on_stop_signals(stop_all)
-        serving.on_reload_signal(options, engine, settings)
         sampler = threading.Thread(target=sample, name="zkalert-agent", daemon=True)
         sampler.start()
         log.info("watching %s", hosts)
         try:
-            engine.run()
+            source.run(make)
         finally:
             stop.set()
             sampler.join(1.5)

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 _STDIN = Path("-")
 _HANDED_OVER = (Path("/dev/fd"), Path("/proc/self/fd"))
 _UNSUPPORTED = "is not supported on this system"  # in the words of senders
-_CONFIG_KEY = re.compile(rb"""^["']?(?:zookeeper|host|sampler|history|channels|state_dir)["']?[ \t]*:""", re.MULTILINE)
+_CONFIG_KEY = re.compile(
+    rb"""^["']?(?:zookeeper|host|sampler|history|channels|state_dir|routes|group_by|group_interval|host_down|"""
+    rb"""on_zookeeper_lost|heartbeat|actions|shell_actions|published_rules)["']?[ \t]*:""",
+    re.MULTILINE,
+)
 
 
 class _Source(NamedTuple):
@@ -34,7 +38,7 @@ class _Source(NamedTuple):
     finding: Finding | None = None
 
 
-class _UrlChecker:
+class UrlChecker:
     """Says what is wrong with URLs of channels, in words without their secrets; sends nothing.
 
     A service may lack what it needs on this system (a desktop's bus, say). The file may be meant for another one, so
@@ -88,7 +92,7 @@ def validate(options: common.Options, paths: tuple[Path, ...], format_: str, str
     home = _home(options.flags, is_needed=not paths)
     if home is None and not paths:
         raise UsageError("nothing to check: no PATH, no --config and no zkalert.yaml here or in /etc/zkalert")
-    check_url = _UrlChecker()
+    check_url = UrlChecker()
     live = _live(options.flags) if is_live else None
     with documents.paused_gc():
         report = _check(options.flags, home, paths, check_url, live)
@@ -127,7 +131,7 @@ def _check(
     flags: config.Flags,
     home: Path | None,
     paths: tuple[Path, ...],
-    check_url: _UrlChecker,
+    check_url: UrlChecker,
     live: LiveCheck | None,
 ) -> findings.Report:
     """Check the configuration `home` if it was named or nothing else was, then everything in `paths`."""
@@ -156,7 +160,7 @@ def _check(
     if home is None and len(owns) == 1:  # of several, nobody knows which one a rule file goes with
         settings = owns[0]
     rule_sources = [source for source in sources if not source.is_config]
-    channels = None if settings is None else frozenset(settings.channels)
+    channels = None if settings is None else settings.channels
     intervals = {} if settings is None else settings.intervals
     rules, about_rules = _check_rules(rule_sources, channels, intervals, check_url, live)
     if live is not None:
@@ -172,7 +176,7 @@ def _check_rules(
     sources: Iterable[_Source],
     channels: Collection[str] | None,
     intervals: Mapping[str, float],
-    check_url: _UrlChecker,
+    check_url: UrlChecker,
     live: LiveCheck | None,
 ) -> tuple[int, list[Finding]]:
     found: list[Finding] = []
@@ -220,7 +224,7 @@ def _sources(paths: Iterable[Path]) -> Iterator[_Source]:
             seen.add(file.absolute())
             text, finding = rulefile.read(file) if _can_be_read(file) else (b"", _no_file(file))
             is_config = rulefile.is_config_name(file) or _CONFIG_KEY.search(text) is not None
-            yield _Source(file, _name(file), text, is_config=is_config and finding is None, finding=finding)
+            yield _Source(file, shown_name(file), text, is_config=is_config and finding is None, finding=finding)
 
 
 def _can_be_read(file: Path) -> bool:
@@ -230,7 +234,7 @@ def _can_be_read(file: Path) -> bool:
 
 def _no_file(file: Path) -> Finding:
     return Finding(
-        file=_name(file),
+        file=shown_name(file),
         line=0,
         column=0,
         code="unreadable",
@@ -239,7 +243,7 @@ def _no_file(file: Path) -> Finding:
     )
 
 
-def _name(file: Path) -> str:
+def shown_name(file: Path) -> str:
     """A path as people would write it from here: the configuration's rules come as absolute ones."""
     here = Path.cwd()
     return str(file.relative_to(here) if file.is_relative_to(here) else file)

@@ -7,9 +7,15 @@ absence  why a host is not looked at, or a number is not there
 series   what a rule says of each series
 story    how each series stands, and what became of its messages
 show     that as text, and as JSON
+board    all alerts, with what people said of them and what became of their messages
+fleet    the hosts that publish, and the engines
+drilling what a rule would tell, had something happened
 """
 
 from zkalert.survey.absence import Unknown, why_not_host
+from zkalert.survey.board import Board, Letter, Silenced, Standing, letters, read_board, standings
+from zkalert.survey.drilling import Drill, Scene, drill_of, severities
+from zkalert.survey.fleet import EngineLine, Fleet, HostLine, Role, read_fleet
 from zkalert.survey.past import with_history
 from zkalert.survey.reading import Reader, connected
 from zkalert.survey.series import Comparison, Series, awaited, has_metric, series_of, spans
@@ -25,13 +31,23 @@ from zkalert.survey.story import (
 from zkalert.survey.values import HostSeen, Published, Survey
 
 __all__ = [
+    "Board",
     "Clocked",
     "Comparison",
+    "Drill",
+    "EngineLine",
+    "Fleet",
+    "HostLine",
     "HostSeen",
+    "Letter",
     "Passage",
     "Published",
     "Reader",
+    "Role",
+    "Scene",
     "Series",
+    "Silenced",
+    "Standing",
     "Story",
     "Survey",
     "Unknown",
@@ -39,10 +55,16 @@ __all__ = [
     "as_alert",
     "awaited",
     "connected",
+    "drill_of",
     "has_metric",
     "inhibitors_of",
+    "letters",
+    "read_board",
+    "read_fleet",
     "series_of",
+    "severities",
     "spans",
+    "standings",
     "stories",
     "why_not_host",
     "with_history",

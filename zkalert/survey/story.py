@@ -14,6 +14,7 @@ from zkalert import lifecycle, render
 from zkalert.evaluate import instance_kind
 from zkalert.metrics import format_duration
 from zkalert.model import (
+    EMPTY,
     MEMBERS_HOST,
     Alert,
     Clock,
@@ -26,6 +27,7 @@ from zkalert.model import (
     Outcome,
     Phase,
     Reason,
+    Route,
     Rule,
     Severity,
     State,
@@ -34,7 +36,7 @@ from zkalert.model import (
 )
 from zkalert.render.text import iso
 from zkalert.render.words import value_words
-from zkalert.routing import Gate, effect_targets
+from zkalert.routing import Gate, effect_targets, too_mild
 from zkalert.survey.absence import ALIVE, Unknown
 from zkalert.survey.series import Comparison, Series
 from zkalert.survey.values import Survey
@@ -115,22 +117,30 @@ def stories(
     survey: Survey,
     rules: Iterable[Rule],
     channels: Mapping[str, Sequence[Target]],
+    routes: Sequence[Route] = (),
 ) -> list[Story]:
     """The story of each series; `rules` are all that there are."""
-    teller = _Teller(survey, rules, channels)
+    teller = _Teller(survey, rules, channels, routes)
     return [teller.story(one) for one in series]
 
 
 class _Teller:
     """Tells the stories of one survey."""
 
-    def __init__(self, survey: Survey, rules: Iterable[Rule], channels: Mapping[str, Sequence[Target]]) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        rules: Iterable[Rule],
+        channels: Mapping[str, Sequence[Target]],
+        routes: Sequence[Route],
+    ) -> None:
         self._survey = survey
         self._now = Moment(survey.at, survey.at)
         self._channels = channels
+        self._routes = routes
         self._rules = tuple(rules)
         self._entries: dict[tuple[str, str, str | None], list[OutboxEntry]] = defaultdict(list)
-        for entry in survey.entries:
+        for entry in (*survey.entries, *survey.dead):
             alert = entry.effect.alert
             self._entries[alert.rule, alert.host, alert.instance].append(entry)
         self._gate = Gate([rule for rule in self._rules if rule.enabled], instance_kind=instance_kind)
@@ -188,8 +198,15 @@ class _Teller:
 
     def _hears(self, series: Series) -> tuple[tuple[str, ...], tuple[str, ...]]:
         alert = series.alert or lifecycle.inactive(series.rule, series.host, series.instance)
-        chosen, unknown = effect_targets(series.rule, _effect(alert, self._survey.at), self._channels)
-        return tuple(dict.fromkeys(_target_words(one.id, one.name, one.kind) for one in chosen)), unknown
+        info = self._survey.hosts[series.host].info if series.host in self._survey.hosts else None
+        effect = replace(
+            _effect(alert, self._survey.at),
+            labels=series.rule.labels,
+            host_labels=EMPTY if info is None else info.labels,
+        )
+        chosen, unknown = effect_targets(series.rule, effect, self._channels, self._routes)
+        deaf = (*unknown, *too_mild(series.rule, effect, self._channels, self._routes))
+        return tuple(dict.fromkeys(_target_words(one.id, one.name, one.kind) for one in chosen)), deaf
 
     def _inhibitor(self, series: Series) -> str:
         """What keeps this series quiet now, in the words of the gate that decides it."""
@@ -311,17 +328,22 @@ def _target_words(id_: str, name: str, kind: TargetKind) -> str:
 
 
 def _of_passages(own: Sequence[Passage], alert: Alert) -> Why:
-    """What the outbox says of an alert that fires: the last that was delivered, and what was not."""
+    """What the ledger says of an alert that fires: the last that was delivered, what was not, and why."""
     done = [one for one in own if one.state is DeliveryState.DELIVERED]
-    waits = [one for one in own if not one.state.is_done]
+    held = [one for one in own if one.state is DeliveryState.HELD]
+    waits = [one for one in own if one.state in (DeliveryState.NEW, DeliveryState.CLAIMED)]
+    dropped = [one for one in own if one.state is DeliveryState.DROPPED]
     failed = [one for one in own if one.state in (DeliveryState.FAILED, DeliveryState.UNKNOWN)]
     parts = []
     if done:
         names = ", ".join(dict.fromkeys(one.target for one in done))
         parts.append(f"delivered{_at(done[-1].at)} to {names}")
+    parts += [f"{one.phase} to {one.target} is withheld: {one.detail or 'the engine says why'}" for one in held]
     parts += [f"{one.phase} waits for {one.target}{_tries(one)}" for one in waits]
+    parts += [f"{one.phase} is not told to {one.target}: {one.detail or 'it is over'}" for one in dropped]
     parts += [f"{one.phase} to {one.target} ended {one.state.value}{_at(one.at)}: {one.detail}" for one in failed]
-    code = "delivered" if done else "waiting" if waits else "failed"
+    ranked = (("delivered", done), ("withheld", held), ("waiting", waits), ("failed", failed), ("dropped", dropped))
+    code = next(code for code, some in ranked if some)
     begin = "" if done else f"it fires since {iso(alert.fired_at or alert.since)}; "
     return Why(code=code, text=begin + "; ".join(parts), is_told=bool(done))
 

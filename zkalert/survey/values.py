@@ -38,14 +38,16 @@ class HostSeen:
 class Survey:
     """A tree as it was `at` a moment, by the ensemble's clock as far as a reader can know it.
 
-    `alerts` are the records of the rules that were asked for, `entries` all of the outbox. `engines` are the live
-    ones; `is_owned` says that one of them evaluates, `watched_at` until when one said that it did.
+    `alerts` are the records of the rules that were asked for, `entries` all of the outbox, `dead` what of it could not
+    be delivered. `engines` are the live ones; `is_owned` says that one of them evaluates, `watched_at` until when one
+    said that it did.
     """
 
     at: float
     hosts: Mapping[str, HostSeen]
     alerts: tuple[Alert, ...] = ()
     entries: tuple[OutboxEntry, ...] = ()
+    dead: tuple[OutboxEntry, ...] = ()
     engines: tuple[str, ...] = ()
     is_owned: bool = False
     watched_at: float | None = None
