@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.docs import DOCS, alerts, keys, pages, recipes, tables
+from tests.docs import DOCS, alerts, keys, pages, recipes, settings, tables
 from tests.docs.text import anchor, flow
 from zkalert import documents, rulefile, ruletest
 from zkalert.metrics import FAMILIES, Unit, parse_quantity
@@ -76,6 +77,26 @@ def test_every_link_within_the_project_leads_somewhere(name: str) -> None:
 def test_the_reference_groups_every_key_of_a_rule_once() -> None:
     grouped = [name for names in keys.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(keys.rule_keys())
+
+
+def test_every_key_of_the_configuration_is_told_with_what_it_takes() -> None:
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", PAGES["configuration.md"], re.MULTILINE | re.DOTALL))
+    schema = json.loads((DOCS.parent / "schemas" / "config.schema.json").read_text(encoding="utf-8"))
+    assert list(sections) == list(schema["properties"])
+    for name, found in settings.settings().items():
+        assert "\n- Takes " in sections[name]
+        rows = re.findall(
+            r"^\| `([^`]+)`(?: \(due\))? \| (.+?) \| (.+?) \| (.*?) \| (.*?) \|$", sections[name], re.MULTILINE
+        )
+        assert [path for path, *_ in rows] == [below.path for below in settings.below(found)]
+
+
+def test_every_value_in_the_configuration_has_an_example_or_a_default() -> None:
+    """A mapping is shown by its keys; of true and false there is no third."""
+    for name, found in settings.settings().items():
+        for path, inner, _ in (settings.Setting(name, found, is_due=False), *settings.below(found)):
+            is_shown = "examples" in inner or "default" in inner or "enum" in inner or inner.get("type") == "boolean"
+            assert is_shown or list(settings.below(inner)), f"{name}.{path}"
 
 
 def test_the_table_of_wishes_leads_to_every_key_that_the_plain_form_lacks() -> None:

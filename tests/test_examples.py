@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from zkalert import documents
+from tests.docs import settings
+from zkalert import config, documents, rulefile, senders
 from zkalert.model import Alert, Comparator, Effect, Metric, Phase, Reason, Run, SendState, Severity, State
 from zkalert.render import render, template_problem
 from zkalert.senders import RunSender
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+SECRETS = {
+    "HEARTBEAT_URL": "https://beat.example.org/1",
+    "SLACK_URL": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts",
+    "SMTP_PASSWORD": "a-password",
+    "WEBHOOK_SECRET": "a-secret",
+    "ZKALERT_PASSWORD": "a-password",
+}
 ACTIONS = sorted((EXAMPLES / "actions").iterdir())
 EFFECT = Effect(
     alert=Alert(
@@ -58,22 +67,37 @@ def test_examples_fit_their_schemas(file: Path, kind: str) -> None:
     assert documents.check(document) == ()
 
 
+def _paths(value: object, prefix: str = "") -> Iterator[str]:
+    """The dotted paths of all keys, those in lists too."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _paths(item, prefix)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield f"{prefix}{name}"
+            yield from _paths(inner, f"{prefix}{name}.")
+
+
 def test_every_key_of_the_configuration_is_in_the_example() -> None:
     """Whoever looks for what can be configured finds all of it in one file."""
-
-    def keys(schema: dict[str, object], prefix: str = "") -> set[str]:
-        found = set()
-        for name, part in schema.get("properties", {}).items():  # type: ignore[attr-defined]
-            found |= {prefix + name} | keys(part, f"{prefix}{name}.")
-        return found
-
     document, _ = documents.parse((EXAMPLES / "zkalert.yaml").read_bytes(), "zkalert.yaml", "config")
-    schema = json.loads((EXAMPLES.parent / "schemas" / "config.schema.json").read_text())
-    for key in keys(schema):
-        value = document.data
-        for part in key.split("."):
-            assert part in value, f"{key} is missing"
-            value = value[part]
+    shown = "\n".join(_paths(document.data))
+    for name, found in settings.settings().items():
+        for path in (name, *(f"{name}.{below.path}" for below in settings.below(found))):
+            pattern = re.escape(path).replace(settings.NAME, "[^.\n]+")
+            assert re.search(f"^{pattern}$", shown, re.MULTILINE), f"{path} is missing"
+
+
+@pytest.mark.parametrize("file", _files("config"), ids=lambda file: str(file.relative_to(EXAMPLES)))
+def test_an_example_of_a_configuration_can_be_used_with_its_rules(file: Path) -> None:
+    found, findings = config.read(
+        file.read_bytes(), file, environ=SECRETS, check_url=lambda url: senders.validate_url(url) or ""
+    )
+    assert findings == ()
+    assert found is not None
+    rules = rulefile.load(found.rules, channels=found.channels, intervals=found.intervals)
+    assert rules.findings == ()
+    assert rules.rules
 
 
 @pytest.mark.parametrize("file", _files("rules"), ids=lambda file: str(file.relative_to(EXAMPLES)))

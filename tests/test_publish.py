@@ -24,7 +24,7 @@ from zkalert import agent, zk
 from zkalert.config import Config
 from zkalert.journal import HistoryError, HistoryReader
 from zkalert.localzk import LocalServer
-from zkalert.metrics import FAMILIES
+from zkalert.metrics import SAMPLED
 from zkalert.model import Alive, HostInfo, HostNameTaken, LayoutTooNew, Sample, UsageError, ZookeeperSettings
 from zkalert.sampler import Sampler
 from zkalert.sampler.publish import Publisher, _batches
@@ -46,7 +46,7 @@ class Bench:
             host=host,
             labels={"role": "web"},
             machine=machine,
-            intervals=dict.fromkeys(FAMILIES, 5.0),
+            intervals=dict.fromkeys(SAMPLED, 5.0),
             keep=self.kept.append,
         )
         self.sampler.step(self.now)
@@ -89,7 +89,7 @@ def test_all_families_of_a_tick_are_one_transaction(bench: Bench, client: Client
     for _ in range(3):
         bench.tick()
         found = stats(client, tree)
-        assert set(found) == set(FAMILIES)
+        assert set(found) == set(SAMPLED)
         transactions.append({stat.mzxid for stat in found.values()})
     assert [len(zxids) for zxids in transactions] == [1, 1, 1]
     assert len(set.union(*transactions)) == 3
@@ -98,7 +98,7 @@ def test_all_families_of_a_tick_are_one_transaction(bench: Bench, client: Client
 def test_each_znode_holds_a_sample_with_its_interval(bench: Bench, client: Client, tree: Tree) -> None:
     bench.tick()
     kept = {sample.family: sample for sample in bench.kept[-1]}
-    for family in FAMILIES:
+    for family in SAMPLED:
         sample = decode_sample(family, client.get(tree.family(HOST, family))[0])
         assert isinstance(sample, Sample), sample
         assert (sample.interval, sample.max_age) == (5.0, 15.0)
@@ -143,7 +143,7 @@ def test_what_somebody_deleted_is_made_again(missing: str, bench: Bench, client:
     client.delete(path, recursive=True)
     bench.tick()
     assert len({stat.mzxid for stat in stats(client, tree).values()}) == 1
-    assert set(stats(client, tree)) == set(FAMILIES)
+    assert set(stats(client, tree)) == set(SAMPLED)
     assert isinstance(decode_host(client.get(tree.host(HOST))[0]), HostInfo)
     assert alive(client, tree).pid == os.getpid()
 
@@ -284,7 +284,7 @@ def test_while_the_server_is_away_samples_go_to_the_history_and_then_to_the_serv
         host=HOST,
         state_dir=tmp_path / "state",
         zookeeper=ZookeeperSettings(hosts=own_zookeeper.hosts, session_timeout=2.0),
-        intervals=dict.fromkeys(FAMILIES, 0.5),
+        intervals=dict.fromkeys(SAMPLED, 0.5),
     )
     own_zookeeper.stop()
     with running(config):
@@ -331,7 +331,7 @@ def test_a_server_that_has_gone_silent_does_not_hold_up_the_end(own_zookeeper: L
         host=HOST,
         state_dir=tmp_path / "state",
         zookeeper=ZookeeperSettings(hosts=own_zookeeper.hosts, session_timeout=2.0),
-        intervals=dict.fromkeys(FAMILIES, 0.5),
+        intervals=dict.fromkeys(SAMPLED, 0.5),
     )
     pid = own_zookeeper.pid
     assert pid is not None

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Appends the processes that take most memory to a file, to look at later: top-memory.sh FILE
 #
-# It runs where the engine runs: use it for alerts of that machine.
+# It looks at the machine that it runs on: the engine's, or with `where: host` the alert's.
 set -eu
 
 file=${1:-/tmp/zkalert-top-memory.txt}

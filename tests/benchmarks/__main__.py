@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import backtest, commands, events, latency, rules
+from tests.benchmarks import backtest, commands, events, latency, rules, storm
 from zkalert.localzk import LocalServer
 
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "start": commands.start,
     "backtest": backtest.run,
     "sampler": commands.sampler,
+    "storm": storm.run,
 }
 
 

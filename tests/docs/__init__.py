@@ -1,4 +1,4 @@
-"""The pages in docs/ that are made: of the schema, the metric table, the recipes and the well-known alerts.
+"""The pages in docs/ that are made: of the schemas, the metric table, the recipes and the well-known alerts.
 
 What is written by hand stands in docs/source; lines such as `<!-- keys -->` are replaced. `make docs` writes the
 pages, and a test compares them with what would be written now.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.docs import alerts, keys, recipes, tables
+from tests.docs import alerts, keys, recipes, settings, tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,6 +41,11 @@ def pages() -> dict[str, str]:
                 "waiting": alerts.waiting(wellknown),
             },
         ),
+        "alerting.md": _page("alerting.md", {}),
+        "configuration.md": _page(
+            "configuration.md", {"contents": settings.contents(), "settings": settings.reference()}
+        ),
+        "webhook.md": _page("webhook.md", {}),
     }
 
 

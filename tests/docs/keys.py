@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from tests.docs import recipes
+from tests.docs import recipes, schemas
 from tests.docs.recipes import Recipe
+from tests.docs.schemas import Schema, takes
 from tests.docs.text import code, flow, listed, paragraph, table, yaml_block
 from zkalert.documents.shipped import schema
 
@@ -23,12 +23,9 @@ GROUPS = {
 """All keys of a rule, in the order in which they are told."""
 
 _RULE = "#/$defs/rule/properties/"
-_MOST_EXAMPLES = 4
 _MOST_RECIPES = 3
 _RARE = 15
 """Keys of more recipes than these need no pointers."""
-
-Schema = Mapping[str, Any]
 
 
 def rule_keys() -> Mapping[str, Schema]:
@@ -52,17 +49,11 @@ def _section(name: str, raw: Schema, cookbook: Sequence[Recipe]) -> Iterator[str
     yield f"#### {name}"
     yield paragraph(resolved["description"])
     yield "\n".join(_facts(name, resolved, cookbook))
-    examples = resolved.get("examples", resolved.get("enum", ()))[:_MOST_EXAMPLES]
+    examples = schemas.examples(resolved)
     if examples:
-        yield yaml_block("\n".join(_example(name, example) for example in examples))
-    for inner in _objects(resolved):
+        yield yaml_block("\n".join(schemas.example(name, value) for value in examples))
+    for inner in schemas.objects(resolved, "rules"):
         yield from _mapping(inner, is_alone=inner is resolved)
-
-
-def _example(name: str, value: Any) -> str:
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return "\n".join([f"{name}:", *(f"  - {flow(item)}" for item in value)])
-    return f"{name}: {flow(value)}"
 
 
 def _defaults(cookbook: Sequence[Recipe]) -> Iterator[str]:
@@ -76,7 +67,7 @@ def _defaults(cookbook: Sequence[Recipe]) -> Iterator[str]:
 
 
 def _facts(name: str, resolved: Schema, cookbook: Sequence[Recipe]) -> Iterator[str]:
-    yield f"- Takes {_takes(resolved)}."
+    yield f"- Takes {takes(resolved)}."
     if "default" in resolved:
         yield f"- Default: {code(flow(resolved['default']))}."
     found = [one for one in cookbook if name == "defaults" or name in set(recipes.used(one.data["rules"]))]
@@ -86,34 +77,7 @@ def _facts(name: str, resolved: Schema, cookbook: Sequence[Recipe]) -> Iterator[
 
 
 def _resolved(raw: Schema) -> Schema:
-    """A schema with what it refers to; what stands beside the reference goes first."""
-    if "$ref" not in raw:
-        return raw
-    target: Any = schema("rules")
-    for part in raw["$ref"].removeprefix("#/").split("/"):
-        target = target[part]
-    return {**_resolved(target), **{key: value for key, value in raw.items() if key != "$ref"}}
-
-
-def _takes(resolved: Schema) -> str:
-    if "x-expected" in resolved:
-        return str(resolved["x-expected"])
-    if "enum" in resolved:
-        return listed(code(flow(value)) for value in resolved["enum"])
-    return "`true` or `false`" if resolved.get("type") == "boolean" else "a mapping"
-
-
-def _objects(resolved: Schema) -> Iterator[Schema]:
-    """The mappings that a key takes, as its value, as one of several forms, or in a list; each once."""
-    if "properties" in resolved:
-        yield resolved
-    parts = [*resolved.get("anyOf", ()), *([resolved["items"]] if "items" in resolved else [])]
-    seen: list[Schema] = []
-    for part in parts:
-        for inner in _objects(_resolved(part)):
-            if inner not in seen:
-                seen.append(inner)
-                yield inner
+    return schemas.resolved(raw, "rules")
 
 
 def _mapping(inner: Schema, *, is_alone: bool) -> Iterator[str]:
@@ -130,11 +94,7 @@ def _mapping(inner: Schema, *, is_alone: bool) -> Iterator[str]:
 
 def _link(name: str, inner: Schema) -> str:
     target = inner["properties"][name]["$ref"].removeprefix(_RULE)
-    return f"[`{name}`](#{target})" + _due(name, inner)
-
-
-def _due(name: str, inner: Schema) -> str:
-    return " (due)" if name in inner.get("required", ()) else ""
+    return f"[`{name}`](#{target})" + schemas.due(name, inner)
 
 
 def _is_of_the_rule(raw: Schema) -> bool:
@@ -147,7 +107,7 @@ def _rows(inner: Schema, prefix: str = "") -> Iterator[tuple[str, ...]]:
             continue
         resolved = _resolved(raw)
         default = code(flow(resolved["default"])) if "default" in resolved else ""
-        yield code(f"{prefix}{name}") + _due(name, inner), resolved["description"], _takes(resolved), default
+        yield code(f"{prefix}{name}") + schemas.due(name, inner), resolved["description"], takes(resolved), default
         if "properties" in resolved:
             yield from _rows(resolved, f"{prefix}{name}.")
 
@@ -159,7 +119,7 @@ def paths() -> set[str]:
 
 def _paths(prefix: str, resolved: Schema) -> Iterator[str]:
     yield prefix
-    for inner in _objects(resolved):
+    for inner in schemas.objects(resolved, "rules"):
         for name, raw in inner["properties"].items():
             if not _is_of_the_rule(raw):
                 yield from _paths(f"{prefix}.{name}", _resolved(raw))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 
 from zkalert import __version__, clock, zk
-from zkalert.metrics import FAMILIES
+from zkalert.metrics import FAMILIES, SAMPLED
 from zkalert.model import HostInfo, HostNameTaken, LayoutTooNew, Sample, ZkalertError
 from zkalert.sampler import presence
 from zkalert.sampler.collect import Collector
@@ -89,7 +89,7 @@ class Sampler:
         now = clock.monotonic()
         self._host = host
         self._keep = keep
-        self._intervals = {name: intervals.get(name, family.interval) for name, family in FAMILIES.items()}
+        self._intervals = {name: intervals.get(name, FAMILIES[name].interval) for name in SAMPLED}
         self._collector = Collector(now)
         self._cadence = Cadence(self._intervals, now + first_delay(self._intervals, machine))
         system = os.uname()
@@ -98,6 +98,7 @@ class Sampler:
             labels=labels,
             platform=f"{system.sysname} {system.release} {system.machine}",
             version=__version__,
+            machine=machine,
         )
         self._publisher = Publisher(client, tree, info, presence.myself(machine))
         self._client = client
@@ -107,6 +108,11 @@ class Sampler:
         self._claim_at = 0.0
         self._told: dict[str, str] = {}
         zk.listen(client, self._states.put)
+
+    @property
+    def has_name(self) -> bool:
+        """Whether it speaks for the host, as far as known."""
+        return self._has_name
 
     def step(self, now: float) -> float:
         """Do what is due at `now` (monotonic seconds); when to be called again, in the same seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -84,6 +84,12 @@ class AlertStore:
             size += more
         if batch:
             self._commit(batch, fence)
+
+    def delete_soon(self, paths: Iterable[str]) -> None:
+        """Delete facts that are of no use any more, without waiting; one that stays costs nothing but its place."""
+        for path in paths:
+            if self._client.connected:
+                self._client.delete_async(path)
 
     def _commit(self, operations: Sequence[Operation], fence: str) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Joins the parts that run on each host: the sampler, and the history of what it read.
+"""Joins the parts that run on each host: the sampler, the history of what it read, and what the host is asked to run.
 
 Comes in: a Config, and the event that ends it. It knows nothing of rules or messages, and loads none of their parts.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 
 from zkalert import clock, zk
+from zkalert.agent.actions import ActionRunner, Settings
 from zkalert.config import Config, zookeeper_of
 from zkalert.journal import FILE_NAME, History
 from zkalert.model import ZookeeperSettings
@@ -47,21 +48,39 @@ def run(config: Config, stop: threading.Event) -> None:
 
 
 def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, stop: threading.Event) -> None:
+    tree, machine = Tree(zookeeper.root), machine_id(config.state_dir)
     history = History(config.state_dir / FILE_NAME, config.history.max_age, config.history.max_size)
     try:
-        # Beside the sampling: a host that starts before its ensemble does keeps a history all the same.
-        threading.Thread(target=zk.connect, args=(client, stop), name="connect", daemon=True).start()
         sampler = Sampler(
             client=client,
-            tree=Tree(zookeeper.root),
+            tree=tree,
             host=config.host,
             labels=config.labels,
-            machine=machine_id(config.state_dir),
+            machine=machine,
             intervals=config.intervals,
             keep=lambda samples: history.append(samples, config.host),
         )
-        while not stop.is_set():
-            next_at = sampler.step(clock.monotonic())
-            clock.wait(stop, next_at - clock.monotonic())
+        folder = config.source.parent if config.source else None
+        actions = ActionRunner(
+            client,
+            tree,
+            host=config.host,
+            machine=machine,
+            settings=Settings(config.actions, config.may_run, folder),
+            is_ours=lambda: sampler.has_name,
+        )
+        threading.Thread(target=_connect, args=(client, actions, stop), name="connect", daemon=True).start()
+        try:
+            while not stop.is_set():
+                next_at = sampler.step(clock.monotonic())
+                clock.wait(stop, next_at - clock.monotonic())
+        finally:
+            actions.stop()
     finally:
         history.close()
+
+
+def _connect(client: zk.Client, actions: ActionRunner, stop: threading.Event) -> None:
+    """Beside the sampling: a host that starts before its ensemble does keeps a history all the same."""
+    if zk.connect(client, stop):
+        actions.start()
