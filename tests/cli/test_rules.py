@@ -324,7 +324,7 @@ def test_without_zookeeper_a_push_says_so(folder: Path) -> None:
 def following(stage: Stage, receiver: HttpReceiver) -> EngineProcess:
     """An engine with `rules: zookeeper`, in a process of its own."""
     (stage.folder / "rules").mkdir(exist_ok=True)
-    channels = f"channels: {{ops: {{urls: ['{receiver.url('/hook', 'json')}']}}}}\nhost_down: false\n"
+    channels = f"channels: {{ops: {{urls: ['{receiver.url('/hook', 'json')}']}}}}\n"
     return stage.process("", channels, source="zookeeper")
 
 

@@ -19,17 +19,16 @@ from zkalert.dispatch import Dispatcher
 from zkalert.engine.choosing import Chooser
 from zkalert.engine.chronicle import Chronicle
 from zkalert.engine.closing import why_uncovered
-from zkalert.engine.facts import Facts, as_ack, as_silence
 from zkalert.engine.hosts import Hosts, Unseen
-from zkalert.engine.orphans import Orphans, stand_in
+from zkalert.engine.orphans import Orphans
 from zkalert.engine.outlet import Outlet, Spoken, hearing, is_kept
+from zkalert.engine.people import People
 from zkalert.engine.standing import Unwritten, is_over, resumed, series_of
 from zkalert.engine.status import Status
 from zkalert.evaluate import variant
 from zkalert.lifecycle import needs_write
-from zkalert.metrics import ENGINE_FAMILY, HOST_FAMILY
+from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
-    Ack,
     ActionResult,
     Alert,
     Brake,
@@ -37,16 +36,14 @@ from zkalert.model import (
     HostInfo,
     Moment,
     Observation,
-    Phase,
     Reason,
     Rule,
-    Silence,
 )
-from zkalert.rulebook import Rulebook, RuleWatcher, skew_sample
+from zkalert.rulebook import Rulebook, RuleWatcher
 from zkalert.rulefile import is_builtin
 from zkalert.shards import Owned
 from zkalert.store import AlertStore, NotOwner, Outbox, OutOfStep
-from zkalert.tree import Tree, escape
+from zkalert.tree import Tree
 from zkalert.watch import (
     AliveSeen,
     BadSampleSeen,
@@ -68,9 +65,6 @@ READ_BACK_AGAIN = 0.2
 READ_AGAIN = 0.02
 READ_WITHIN = 5.0  # what cannot be read must not keep the rest waiting
 RECOVER_AFTER = 1.0
-SWEEP_EVERY = 3600.0
-KEEP_FOR = 7 * 86400.0
-KEEP_ACK = 3600.0  # one may come before its alert is seen here
 MOST_UNWRITTEN = 250  # changes that are written before more is looked at: in a storm somebody hears of the first
 MOST_RESULTS = 5
 """Results of commands that the record of an alert keeps."""
@@ -126,11 +120,22 @@ class Evaluator:
         self._not_owner = not_owner
         self._chronicle = chronicle
         self._outlet = Outlet(dispatcher, say, self._hear)
-        self._facts = Facts(registry, tree, self._fact_changed)
         self._choose = Chooser((), {}, ())
         self._book = Rulebook(self._changed, lambda: secrets.token_hex(8))
         self._orphans = Orphans()
-        self._sweep_at = 0.0
+        self._people = People(
+            registry=registry,
+            tree=tree,
+            book=self._book,
+            outlet=self._outlet,
+            dispatcher=dispatcher,
+            store=store,
+            orphans=self._orphans,
+            chronicle=chronicle,
+            ensemble=ensemble,
+            is_active=lambda: self.is_active,
+            close=self._close,
+        )
         self._removed: dict[str, Rule] = {}
         self._unwritten = Unwritten()
         self._owned: Owned | None = None
@@ -152,14 +157,14 @@ class Evaluator:
             ConnectionState: self._connection_changed,
             Owned: self._became_owner,
             NewRules: self._new_rules,
-            FactsSeen: self._facts_seen,
-            FactSeen: self._fact_seen,
+            FactsSeen: self._people.facts_seen,
+            FactSeen: self._people.fact_seen,
             ActionDone: self._action_done,
         }
 
     def follow(self) -> None:
         """Begin to follow the tree; once, from any thread, when there is a connection."""
-        self._facts.follow()  # before all that they may keep quiet
+        self._people.follow()  # before all that they may keep quiet
         self._registry.follow_hosts()
 
     # The loop's three questions.
@@ -181,7 +186,7 @@ class Evaluator:
         if self._is_unjudged:
             self._is_unjudged = False
             self._judge_unseen(self._hosts.everything())
-            self._judge_skew()
+            self._people.judge_skew()
         if self._read_back_at is not None and mono >= self._read_back_at:
             if self._was_blind and mono < self._blind_until and not (is_read and self._hosts.are_known):
                 self._read_back_at = mono + READ_AGAIN
@@ -191,9 +196,7 @@ class Evaluator:
             self._fire_timers(mono, is_patient=True)
         if self.is_active:
             self._outlet.settle(self._ensemble.at(mono))
-            self._close_orphans((), mono)
-            if mono >= self._sweep_at:
-                self._sweep(mono)
+            self._people.settle(mono)
         self._write()
 
     def stood_still(self, since: float) -> None:
@@ -397,14 +400,13 @@ class Evaluator:
         for record, alert in zip((one for one in stored if one.rule in known), alerts, strict=True):
             if (alert.heard, alert.actions) != (record.heard, record.actions):
                 self._unwritten.add(record, alert)  # it was not written, or nobody knows
-        if self._facts.are_acks_known:
-            self._book.acknowledge(self._facts.acks(), self._now())
+        self._people.acknowledge()
         self._outlet.seed((*self._book.alerts(), *self._orphans), entries, now.at)
         self._dispatcher.submit(entries)
         for rule in list(self._removed.values()):
             self._close_removed(rule)
         self._close_uncovered()
-        self._grant()
+        self._people.wish_again()
         late = list(self._late)
         self._late.clear()
         for done in late:
@@ -503,52 +505,7 @@ class Evaluator:
         if observation is not None and host is not None and self.is_active:
             self._book.judge(observation, host.watchers.get(HOST_FAMILY, ()), now)
 
-    # What people say, and what commands did.
-
-    def _facts_seen(self, event: FactsSeen) -> None:
-        if self._facts.names_seen(event):
-            self._heed()
-        self._grant()
-
-    def _fact_seen(self, event: FactSeen) -> None:
-        if self._facts.fact_seen(event):
-            self._heed()
-
-    def _fact_changed(self, old: Silence | Ack | None, new: Silence | Ack | None) -> None:
-        fact = new or old
-        if isinstance(fact, Ack):
-            alert = next((one for one in self._book.alerts() if one.episode == fact.episode), None)
-            if alert is not None and new is not None and self.is_active:
-                # A reminder may wait for its group still.
-                reminder = f"{alert.episode}.{Phase.REPEATED.value}-{alert.repeats}"
-                self._dispatcher.withhold(reminder, "acknowledged")
-            self._chronicle.ack(as_ack(old), as_ack(new), alert)
-        elif isinstance(fact, Silence):
-            self._chronicle.silence(as_silence(old), as_silence(new))
-
-    def _judge_skew(self) -> None:
-        """Whether the engines run the same rules is told when one of them changes."""
-        watchers = [watcher for watcher in self._book.watchers.values() if ENGINE_FAMILY in watcher.families]
-        if self.is_active and watchers:
-            now = self._now()
-            self._book.judge(skew_sample(now, has_skew=self._facts.has_skew), watchers, now)
-
-    def _heed(self) -> None:
-        self._outlet.silence(self._facts.silences())
-        if self._facts.are_acks_known:
-            self._book.acknowledge(self._facts.acks(), self._now())
-        self._judge_skew()
-
-    def _grant(self) -> None:
-        """Do what people wished for: try what is dead once more, close what has no rule."""
-        if not self.is_active:
-            return
-        for effect_id in self._facts.wishes(self._tree.resend):
-            self._dispatcher.resend(effect_id)
-        closes = self._facts.wishes(self._tree.closes)
-        self._close_orphans(closes, clock.monotonic())
-        if closes:
-            self._store.delete_soon(f"{self._tree.closes}/{escape(name)}" for name in closes)
+    # What commands did.
 
     def _action_done(self, event: ActionDone) -> None:
         """Note what a command did in the record of its alert, while that stands; say it where a brake held it."""
@@ -571,21 +528,6 @@ class Evaluator:
         told, entries = self._outlet.offer(rule, noted, [full], self._ensemble.now(), chosen=chosen)
         self._book.keep(told)
         self._unwritten.add(alert, told, entries)
-
-    def _close_orphans(self, episodes: Iterable[str], mono: float) -> None:
-        for orphan in self._orphans.take(episodes, mono):
-            self._close(stand_in(orphan), orphan, Reason.RULE_REMOVED)
-
-    def _sweep(self, mono: float) -> None:
-        """Delete what has been of no use for long: what was never delivered, silences that ended, acks of old."""
-        self._sweep_at = mono + SWEEP_EVERY
-        now = self._ensemble.at(mono)
-        self._dispatcher.purge_dead(now - KEEP_FOR)
-        ended = [self._tree.silence(one.id) for one in self._facts.silences() if one.ends_at < now - KEEP_FOR]
-        episodes = {alert.episode for alert in self._book.alerts()}.union(one.episode for one in self._orphans)
-        acks = self._facts.acks()
-        over = [self._tree.ack(name) for name, ack in acks.items() if name not in episodes and ack.at < now - KEEP_ACK]
-        self._store.delete_soon((*ended, *over))
 
     def status(self) -> Status:
         """A picture of this moment."""

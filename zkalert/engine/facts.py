@@ -21,6 +21,10 @@ MOST = 10_000
 """Facts of one kind that are followed; more than that nobody has said."""
 
 
+AT_ONCE = 500
+"""Facts that may be read before they are heeded: all facts are looked at then, so not for each of many."""
+
+
 def as_ack(fact: object) -> Ack | None:
     return fact if isinstance(fact, Ack) else None
 
@@ -45,6 +49,9 @@ class Facts:
         self._silences, self._acks, self._engines = tree.silences, tree.acks, tree.engines
         self._seen: dict[str, dict[str, Any]] = {folder: {} for folder in self._folders}
         self._names: dict[str, frozenset[str]] = {}
+        self._handed: dict[str, set[str]] = {folder: set() for folder in self._wishes}
+        self._unread: dict[str, set[str]] = {folder: set() for folder in self._folders}
+        self._unheeded: dict[str, int] = dict.fromkeys(self._folders, 0)
 
     def follow(self) -> None:
         """Follow all folders; they may not be there yet."""
@@ -61,22 +68,26 @@ class Facts:
         before, self._names[event.folder] = self._names.get(event.folder, frozenset()), names
         decoder = self._folders.get(event.folder)
         if decoder is None:
+            self._handed[event.folder] &= names
             return False
         if is_first:
             self._old.update((event.folder, name) for name in names)
         seen = self._seen[event.folder]
+        self._unread[event.folder] |= names - before
         for name in names - before:
             self._registry.follow_fact(event.folder, name, decoder(name))
         gone = before - names
         known = len(seen)
         for name in gone:
             self._registry.forget(f"{event.folder}/{escape(name)}")
+            self._old.discard((event.folder, name))  # gone before it was read
+            self._unread[event.folder].discard(name)
             if (fact := seen.pop(name, None)) is not None:
                 self._note(fact, None)
         return len(seen) < known
 
     def fact_seen(self, event: FactSeen) -> bool:
-        """A fact was read; whether it says something new."""
+        """A fact was read; whether there is something new to be heeded now."""
         seen = self._seen.get(event.folder)
         if seen is None:
             return False
@@ -89,7 +100,13 @@ class Facts:
         self._old.discard((event.folder, event.name))
         if before != event.fact and not is_old:
             self._note(before, event.fact)
-        return before != event.fact or is_old
+        self._unread[event.folder].discard(event.name)
+        self._unheeded[event.folder] += before != event.fact or is_old
+        is_due = not self._unread[event.folder] or self._unheeded[event.folder] >= AT_ONCE
+        if not (is_due and self._unheeded[event.folder]):
+            return False
+        self._unheeded[event.folder] = 0
+        return True
 
     @property
     def are_acks_known(self) -> bool:
@@ -109,5 +126,12 @@ class Facts:
         return len({engine.rules for engine in self._seen[self._engines].values()}) > 1
 
     def wishes(self, folder: str) -> frozenset[str]:
-        """The names in a folder of wishes."""
-        return self._names.get(folder, frozenset())
+        """The names in a folder of wishes, each handed out once until it goes, or `ask_again`."""
+        new = self._names.get(folder, frozenset()) - self._handed[folder]
+        self._handed[folder] |= new
+        return new
+
+    def ask_again(self) -> None:
+        """What was wished for may not have been done: hand all wishes out once more."""
+        for handed in self._handed.values():
+            handed.clear()
