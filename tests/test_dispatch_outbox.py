@@ -226,7 +226,7 @@ def test_nothing_is_told_twice_though_answers_are_lost_all_the_time(
             raise UNCERTAIN[0]
         return results
 
-    monkeypatch.setattr("zkalert.store.outbox.commit", commit)
+    monkeypatch.setattr("zkalert.store.outbox.commit_over", commit)
     recorder = Recorder()
     office = offices(recorder, group_interval=0.05)
     for number in range(60):

@@ -229,7 +229,7 @@ def lose_answers(monkeypatch: pytest.MonkeyPatch, which: set[int]) -> list[int]:
             raise UNCERTAIN[0]
         return result
 
-    monkeypatch.setattr("zkalert.store.outbox.commit", committed)
+    monkeypatch.setattr("zkalert.store.outbox.commit_over", committed)
     return seen
 
 
@@ -263,7 +263,7 @@ def test_what_is_not_to_be_told_stands_in_the_log_of_the_server_before_its_entry
         written.extend(operations)
         return commit(client, operations)
 
-    monkeypatch.setattr("zkalert.store.outbox.commit", committed)
+    monkeypatch.setattr("zkalert.store.outbox.commit_over", committed)
     outbox.update_all({one.effect.id: done(DeliveryState.DROPPED), other.effect.id: done(DeliveryState.DELIVERED)})
     (last,) = (operation for operation in written if isinstance(operation, Set))
     read = decode_entry(last.data)

@@ -102,12 +102,14 @@ class Reading(NamedTuple):
 class _Watched:
     """One znode that is followed: what makes an event of it, and the zxid of what was told last.
 
-    `gone` is told when it is not there. `is_awaited` says that no list of children tells when it is made.
+    `gone` is told when it is not there, `refused` (if any) when we may not read it. `is_awaited` says that no list of
+    children tells when it is made.
     """
 
     path: str
     decode: Callable[[Reading], Event]
     gone: Event
+    refused: Event | None = None
     is_children: bool = False
     is_awaited: bool = False
     zxid: int = 0
@@ -158,7 +160,8 @@ class Registry:
             alive = decode_alive(reading.content)
             return AliveSeen(host, None if isinstance(alive, Problem) else alive)
 
-        self._follow(_Watched(path=path, decode=info_seen, gone=Gone(path)))
+        refused = HostInfoSeen(host, HostInfo(name=host))
+        self._follow(_Watched(path=path, decode=info_seen, gone=Gone(path), refused=refused))
         self._follow(
             _Watched(
                 path=self._tree.metrics(host),
@@ -206,7 +209,8 @@ class Registry:
                 return FactSeen(folder, name, None)
             return FactSeen(folder, name, fact)
 
-        self._follow(_Watched(path=path, decode=seen, gone=FactSeen(folder, name, None), is_awaited=True))
+        none = FactSeen(folder, name, None)
+        self._follow(_Watched(path=path, decode=seen, gone=none, refused=none, is_awaited=True))
 
     def forget(self, path: str) -> None:
         """Stop following a znode; a watch that is still set on it fires into the void."""
@@ -280,6 +284,8 @@ class Registry:
                 self._missing(watched)
             elif not isinstance(error, UNCERTAIN):  # after one of those CONNECTED asks again
                 log.error("cannot read %s: %s", watched.path, type(error).__name__)
+                if watched.refused is not None:
+                    self._put(watched.refused)
             return
         content, stat = reply.value
         zxid = stat.pzxid if watched.is_children else stat.mzxid

@@ -19,6 +19,7 @@ from kazoo.exceptions import (
     ConnectionClosedError,
     ConnectionLoss,
     KazooException,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
@@ -49,6 +50,7 @@ __all__ = [
     "Delete",
     "EventType",
     "KazooException",
+    "NoAuthError",
     "NoNodeError",
     "NodeExistsError",
     "NotEmptyError",
@@ -56,6 +58,7 @@ __all__ = [
     "Set",
     "TransactionFailed",
     "commit",
+    "commit_over",
     "connect",
     "connected",
     "last_zxid",
@@ -315,13 +318,33 @@ def commit(client: Client, operations: Sequence[Operation]) -> list[Any]:
     return results
 
 
+def commit_over(client: Client, operations: Sequence[Operation]) -> list[Any]:
+    """`commit` of changes in folders where nothing of ours has children.
+
+    What somebody put below a znode that is to be deleted is deleted before: it would refuse that for ever.
+    """
+    for _ in operations:
+        try:
+            return commit(client, operations)
+        except TransactionFailed as failed:
+            if not isinstance(failed.error, NotEmptyError):
+                raise
+            path = failed.operation.path
+        log.error("%s has znodes below it that nobody of us made; they are deleted", path)
+        for name in client.get_children(path):
+            client.delete(f"{path}/{name}", recursive=True)
+    return commit(client, operations)
+
+
 def last_zxid(client: Client) -> int:
     """The number of the newest transaction that this client has seen the ensemble answer with."""
     return int(client.last_zxid)
 
 
-def read_below(client: Client, folder: str) -> Iterator[tuple[str, bytes, Any]]:
+def read_below(client: Client, folder: str) -> Iterator[tuple[str, bytes | None, Any]]:
     """Path, data and Stat of each child of `folder`, read many at a time; one that vanishes meanwhile is left out.
+
+    One that we may not read has None for its data: it must not keep us from all others.
 
     Raises NoNodeError where the folder is not there, one of UNCERTAIN where nobody answers.
     """
@@ -333,7 +356,11 @@ def read_below(client: Client, folder: str) -> Iterator[tuple[str, bytes, Any]]:
                 data, stat = reply.get()
             except NoNodeError:
                 continue
-            yield path, data, stat
+            except NoAuthError:
+                log.error("%s may not be read: somebody gave it an ACL of his own", path)
+                data, stat = None, client.exists(path)
+            if stat is not None:
+                yield path, data, stat
 
 
 def open_tree(client: Client, tree: Tree) -> None:

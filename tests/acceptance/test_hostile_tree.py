@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -10,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kazoo.security import make_digest_acl
 
+from tests.acceptance.hearing import channels, engine, heard, wait_heard
+from tests.acceptance.stage import Stage
 from tests.cli.saying import firing, run
+from tests.helpers import HttpReceiver, wait_for
+from zkalert.engine.facts import AT_ONCE, Facts
 from zkalert.localzk import LocalServer
 from zkalert.model import (
     FOR_GOOD,
+    MAX_SPAN,
     Ack,
     ActionRequest,
     ActionResult,
@@ -28,6 +35,7 @@ from zkalert.model import (
     HostInfo,
     OutboxEntry,
     Phase,
+    Problem,
     Reason,
     Silence,
     State,
@@ -39,6 +47,7 @@ from zkalert.tree import (
     decode_ack,
     decode_alert,
     decode_entry,
+    decode_request,
     encode_ack,
     encode_alert,
     encode_engine,
@@ -48,7 +57,8 @@ from zkalert.tree import (
     encode_silence,
     escape,
 )
-from zkalert.zk import Client, make_client, open_tree
+from zkalert.watch import FactSeen, FactsSeen
+from zkalert.zk import Client, NoNodeError, NotEmptyError, make_client, open_tree
 
 HIGH = 'rules: [{name: high, metric: memory_usage, comparator: ">", threshold: 90, action: ops}]'
 EVIL = "evil\x1b[31m\x07\n\u009b2J\u202e\ud800$(reboot)"
@@ -224,3 +234,136 @@ def test_no_command_fails_or_drives_the_terminal(
     found = STEERING.search(said)
     assert not found, repr(said[max(0, found.start() - 100) : found.end() + 20])
     assert "Logging error" not in said
+
+
+# Engines --------------------------------------------------------------------------------------------------------------
+
+
+def fires_and_resolves(stage: Stage, receiver: HttpReceiver, host: str = "web1") -> None:
+    """Somebody hears of an alert and of its end."""
+    before = len(heard(receiver))
+    for value in (95, 10):
+        told = len(heard(receiver))
+        stage.publish(value, host=host)
+        wait_for(lambda told=told: len(heard(receiver)) > told, f"{value} on {host} to be told", 15)  # type: ignore[misc]
+    assert heard(receiver)[before:] == [f"high {host} firing", f"high {host} resolved"]
+
+
+def test_an_engine_alerts_beside_whatever_lies_there_and_comes_later(
+    stage: Stage, http_receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in FOLDERS:
+        litter(stage.client, stage.tree, folder)
+    stage.publish(50)
+    running = engine(stage, HIGH, channels(http_receiver, "ops"))
+    fires_and_resolves(stage, http_receiver)
+    for folder in FOLDERS:
+        for name in stage.client.get_children(f"{stage.tree.top}/{folder}")[::3]:
+            with contextlib.suppress(NoNodeError, NotEmptyError):
+                stage.client.delete(f"{stage.tree.top}/{folder}/{name}")
+            stage.client.ensure_path(f"{stage.tree.top}/{folder}/later-{name}")
+    fires_and_resolves(stage, http_receiver, "web2")
+    running.stop()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_what_may_not_be_read_keeps_nobody_from_the_rest(stage: Stage, http_receiver: HttpReceiver) -> None:
+    others = [make_digest_acl("somebody", "else", all=True)]
+    folders = (*FOLDERS, "alerts/high", "hosts/web1/metrics")
+    stage.publish(50)
+    for folder in folders:
+        stage.client.ensure_path(f"{stage.tree.top}/{folder}")
+        stage.client.create(f"{stage.tree.top}/{folder}/zz", b"{}", acl=others)
+    stage.client.create(stage.tree.alert("high", "web1", None), b"{}", acl=others)
+    engine(stage, HIGH, channels(http_receiver, "ops"))
+    fires_and_resolves(stage, http_receiver)
+    for words in (("alerts",), ("hosts",), ("engines",), ("silence", "list")):
+        assert run(stage.zookeeper, *words).returncode == 0, words
+
+
+def test_what_somebody_puts_below_a_record_does_not_keep_it(stage: Stage, http_receiver: HttpReceiver) -> None:
+    stage.publish(50)
+    engine(stage, HIGH, channels(http_receiver, "ops"))
+    stage.publish(95)
+    wait_heard(http_receiver, "high web1 firing")
+    stage.client.create(f"{stage.tree.alert('high', 'web1', None)}/child/grandchild", makepath=True)
+    stage.publish(10)
+    wait_heard(http_receiver, "high web1 firing", "high web1 resolved")
+    assert stage.alerts() == []
+    fires_and_resolves(stage, http_receiver)
+
+
+def test_nobody_is_silenced_by_what_is_no_silence_nor_acked_under_another_name(
+    stage: Stage, http_receiver: HttpReceiver
+) -> None:
+    stage.publish(50)
+    odd = {
+        "never": silence(host="*", cron="0 0 30 2 *", span=MAX_SPAN),
+        "nowhere": silence(host="*", cron="* * * * *", timezone="../../etc/passwd", span=60.0),
+        "no-cron": silence(host="*", cron=EVIL, span=60.0),
+        "bomb": silence(host="*a" * 100, cron="* * * * *", timezone="Pacific/Chatham", span=MAX_SPAN),
+        "later": silence(host="*", starts_at=FOR_GOOD - 1),
+    }
+    stage.client.ensure_path(stage.tree.silences)
+    for name, one in odd.items():
+        stage.client.create(stage.tree.silence(name), encode_silence(one))
+    beyond = json.loads(encode_silence(silence(host="*")))
+    for number, wrong in enumerate(({"ends_at": 1e300}, {"starts_at": -1}, {"span": 10 * 366 * 86400})):
+        stage.client.create(stage.tree.silence(f"beyond{number}"), json.dumps(beyond | wrong).encode())
+    engine(stage, HIGH, channels(http_receiver, "ops"))
+    fires_and_resolves(stage, http_receiver)
+
+
+# What an engine takes of it -------------------------------------------------------------------------------------------
+
+
+class Nobody:
+    """A registry that follows nothing."""
+
+    def follow_fact(self, *_: object) -> None:
+        """Nobody answers."""
+
+    def forget(self, path: str) -> None:
+        """Nothing was followed."""
+
+
+def facts() -> tuple[Facts, Tree]:
+    tree = Tree("/t")
+    return Facts(Nobody(), tree, lambda old, new: None), tree  # type: ignore[arg-type]
+
+
+def test_many_facts_are_heeded_together() -> None:
+    made, tree = facts()
+    names = frozenset(f"{number:05d}" for number in range(4 * AT_ONCE))
+    made.names_seen(FactsSeen(tree.acks, names))
+    heeded = sum(made.fact_seen(FactSeen(tree.acks, name, Ack(episode=name, at=1.0))) for name in names)
+    assert heeded == 4
+    assert made.fact_seen(FactSeen(tree.acks, "00000", Ack(episode="00000", at=2.0))), "one alone counts at once"
+
+
+def test_an_ack_that_goes_before_it_was_read_is_not_waited_for() -> None:
+    made, tree = facts()
+    made.names_seen(FactsSeen(tree.acks, frozenset({"a", "b"})))
+    made.fact_seen(FactSeen(tree.acks, "a", Ack(episode="a", at=1.0)))
+    assert not made.are_acks_known
+    made.names_seen(FactsSeen(tree.acks, frozenset({"a"})))
+    assert made.are_acks_known
+
+
+def test_a_wish_is_handed_out_once_until_it_goes() -> None:
+    made, tree = facts()
+    made.names_seen(FactsSeen(tree.resend, frozenset({"a", "b"})))
+    assert made.wishes(tree.resend) == {"a", "b"}
+    made.names_seen(FactsSeen(tree.resend, frozenset({"a", "c"})))
+    assert made.wishes(tree.resend) == {"c"}
+    made.names_seen(FactsSeen(tree.resend, frozenset({"a", "b"})))
+    assert made.wishes(tree.resend) == {"b"}, "wished for anew"
+    made.ask_again()
+    assert made.wishes(tree.resend) == {"a", "b"}
+
+
+@pytest.mark.parametrize("document", ['{"a": 1e999}', "[]", "1", '{"a": ' * 900 + "1" + "}" * 900])
+def test_a_request_that_cannot_be_written_anew_is_none(document: str) -> None:
+    raw = json.loads(VALID["actions/web1"]()) | {"document": "ODD"}
+    found = decode_request("x", json.dumps(raw).replace('"ODD"', document).encode())
+    assert isinstance(found, Problem) or encode_request(found)

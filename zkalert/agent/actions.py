@@ -157,6 +157,9 @@ class ActionRunner:
                 again_in = self._look(name)
             except zk.UNCERTAIN:
                 again_in = _SOON
+            except zk.KazooException as error:
+                log.error("%s/%s cannot be worked on: %s", self._folder, name, type(error).__name__)
+                again_in = _PATIENCE
             except Exception:
                 # The outermost frame of the worker: one request must not cost the others theirs.
                 log.exception("%s/%s could not be worked on", self._folder, name)

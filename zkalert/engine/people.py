@@ -22,6 +22,9 @@ from zkalert.tree import Tree, escape
 from zkalert.watch import FactSeen, FactsSeen, Registry
 
 SWEEP_EVERY = 3600.0
+SWEEP_ON = 2.0
+AT_ONCE = 200
+"""Facts that are deleted in one round."""
 KEEP_FOR = 7 * 86400.0
 KEEP_ACK = 3600.0  # one may come before its alert is seen here
 
@@ -136,4 +139,7 @@ class People:
         episodes = {alert.episode for alert in self._book.alerts()}.union(one.episode for one in self._orphans)
         acks = self._facts.acks()
         over = [self._tree.ack(name) for name, ack in acks.items() if name not in episodes and ack.at < now - KEEP_ACK]
-        self._store.delete_soon((*ended, *over))
+        useless = (*ended, *over)
+        if len(useless) > AT_ONCE:
+            self._sweep_at = mono + SWEEP_ON  # alerts must not wait for the rest
+        self._store.delete_soon(useless[:AT_ONCE])

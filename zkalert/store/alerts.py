@@ -18,10 +18,12 @@ from zkalert.zk import (
     Client,
     Create,
     Delete,
+    NoAuthError,
+    NoNodeError,
     Operation,
     Set,
     TransactionFailed,
-    commit,
+    commit_over,
     read_below,
     session,
 )
@@ -44,6 +46,7 @@ class AlertStore:
         self._tree = tree
         self._shard = shard
         self._versions: dict[str, int] = {}
+        self._locked: set[str] = set()  # records that we may not read or write: somebody else made them
         self._rules: set[str] = set()
         self._numbers = itertools.count(1)
 
@@ -52,10 +55,18 @@ class AlertStore:
         self._client.sync(self._tree.top)
         self._client.ensure_path(self._tree.alerts)
         self._versions.clear()
+        self._locked.clear()
         self._rules = set(self._client.get_children(self._tree.alerts))
         alerts = []
         for rule in self._rules:
-            for path, data, stat in read_below(self._client, f"{self._tree.alerts}/{rule}"):
+            try:
+                found = list(read_below(self._client, f"{self._tree.alerts}/{rule}"))
+            except (NoAuthError, NoNodeError) as error:
+                log.error("%s/%s cannot be read: %s", self._tree.alerts, rule, type(error).__name__)
+                continue
+            for path, data, stat in found:
+                if data is None:
+                    self._locked.add(path)
                 # Of a broken one too: the next transition of its series writes over it.
                 self._versions[path] = stat.version
                 alert = decode_alert(data)
@@ -93,7 +104,7 @@ class AlertStore:
 
     def _commit(self, operations: Sequence[Operation], fence: str) -> None:
         try:
-            commit(self._client, [Check(fence), *operations])
+            commit_over(self._client, [Check(fence), *operations])
         except TransactionFailed as failed:
             if failed.operation == Check(fence):
                 raise NotOwner from failed
@@ -104,6 +115,12 @@ class AlertStore:
         path, is_over = self._path(alert), alert.state in (State.RESOLVED, State.INACTIVE)
         version = self._versions.get(path)
         operations: list[Operation] = []
+        if path in self._locked and version is not None:
+            # Its parent's ACL counts for deleting it, not its own.
+            operations.append(Delete(path, version))
+            self._locked.remove(path)
+            del self._versions[path]
+            version = None
         if is_over:
             if version is not None:
                 operations.append(Delete(path, version))

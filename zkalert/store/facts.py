@@ -34,6 +34,7 @@ from zkalert.zk import (
     Client,
     Create,
     Delete,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     Operation,
@@ -251,7 +252,7 @@ class Facts:
         for rule in rules:
             try:
                 records = list(read_below(self._client, f"{self._tree.alerts}/{rule}"))
-            except NoNodeError:
+            except (NoNodeError, NoAuthError):
                 continue
             for path, data, stat in records:
                 alert = decode_alert(data)
@@ -260,7 +261,7 @@ class Facts:
 
     # Reading and writing.
 
-    def _below(self, folder: str) -> Iterator[tuple[str, bytes, Any]]:
+    def _below(self, folder: str) -> Iterator[tuple[str, bytes | None, Any]]:
         """Name, data and Stat of each child; those that no name of ours can have made are somebody else's."""
         for path, data, stat in read_below(self._client, folder):
             part = path.rpartition("/")[2]

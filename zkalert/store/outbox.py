@@ -31,7 +31,7 @@ from zkalert.zk import (
     Operation,
     Set,
     TransactionFailed,
-    commit,
+    commit_over,
     read_below,
     session,
 )
@@ -161,7 +161,7 @@ class Outbox:
             left = {}
             for transaction in _transactions(writes):
                 try:
-                    commit(self._client, [Check(fence), *_operations(transaction.values())])
+                    commit_over(self._client, [Check(fence), *_operations(transaction.values())])
                 except TransactionFailed as failed:
                     if failed.operation == Check(fence):
                         raise NotOwner from failed
@@ -231,7 +231,7 @@ class Outbox:
         """Among the dead: an older entry of the same effect stands there, or the folder was taken away."""
         if isinstance(failed.error, NodeExistsError):
             with contextlib.suppress(NoNodeError):
-                self._client.delete(failed.operation.path)
+                self._client.delete(failed.operation.path, recursive=True)
         else:
             self._client.ensure_path(self._tree.dead)
 
@@ -296,7 +296,7 @@ class Outbox:
 
     def _commit(self, operations: Sequence[Operation]) -> None:
         try:
-            commit(self._client, operations)
+            commit_over(self._client, operations)
         except TransactionFailed as failed:
             if failed.operation == operations[0]:
                 raise NotOwner from failed

@@ -191,13 +191,13 @@ class Reader:
         return self.answers(self.client.get_async, [f"{folder}/{name}" for name in self.children(folder)])
 
     def answers(self, ask: Callable[[str], Any], paths: Iterable[str]) -> dict[str, Any]:
-        """What each path was answered with; those that are not there are left out."""
+        """What each path was answered with; those that are not there, or that we may not read, are left out."""
         answers: dict[str, Any] = {}
         asked: deque[tuple[str, Any]] = deque()
 
         def take() -> None:
             path, reply = asked.popleft()
-            with contextlib.suppress(zk.NoNodeError):
+            with contextlib.suppress(zk.NoNodeError, zk.NoAuthError):
                 answer = reply.get(timeout=self._patience)
                 if answer is not None:
                     answers[path] = answer

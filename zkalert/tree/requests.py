@@ -50,6 +50,7 @@ def decode_request(id_: str, data: bytes | None) -> ActionRequest | Problem:
     def parse(document: dict[str, Any]) -> ActionRequest:
         if type(document["document"]) is not dict:
             raise BadPayload("wrong-shape", "document is no object")
+        dump(document["document"])  # whoever claims it writes it anew, which infinity (1e999) would refuse
         timeout = number(document["timeout"], "timeout")
         if timeout <= 0:
             raise BadPayload("wrong-shape", "timeout is a span above 0")
