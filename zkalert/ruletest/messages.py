@@ -9,6 +9,7 @@ from zkalert.ruletest.report import MOST_ROWS, Failure, around, is_series, table
 from zkalert.ruletest.running import Going, Story
 from zkalert.ruletest.suite import ExpectedMessage, Suite, Test, Wanted
 
+MOST_MESSAGE = 400
 _OTHER_BODY = "the body is another one"
 
 
@@ -74,7 +75,9 @@ class _Comparison:
             details += table([_row(going) for going in near_by], len(self._came))
         else:
             details.append(f"nothing {done}")
-        finding = self._document.finding(wanted.path, "no-message", message, expected=_message_words(wanted))
+        # A name may be as long as a file allows.
+        short = message if len(message) <= MOST_MESSAGE else f"{message[: MOST_MESSAGE - 3]}..."
+        finding = self._document.finding(wanted.path, "no-message", short, expected=_message_words(wanted))
         return Failure(finding=finding, details=tuple(details))
 
     def _unexpected(self, extra: Sequence[Going], expected: int) -> Failure:
