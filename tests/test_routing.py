@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -271,6 +272,11 @@ ONCE = frozenset({Phase.FIRING})
 ENDS = frozenset({Phase.RESOLVED, Phase.CLOSED})
 
 
+def heard(rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]]) -> tuple[str, ...]:
+    """Who hears of the end, of those who hear of an effect and of those who asked."""
+    return heard_of(rule, effect, effect_targets(rule, effect, channels)[0], channels)
+
+
 @pytest.mark.parametrize(
     ("actions", "expected"),
     [
@@ -284,17 +290,17 @@ ENDS = frozenset({Phase.RESOLVED, Phase.CLOSED})
 )
 def test_who_will_hear_of_the_end(actions: tuple[Action, ...] | None, expected: tuple[Target, ...]) -> None:
     rule = replace(UNROUTED, actions=actions)
-    assert heard_of(rule, cpu(Phase.FIRING), ALL) == tuple(target.id for target in expected)
+    assert heard(rule, cpu(Phase.FIRING), ALL) == tuple(target.id for target in expected)
 
 
 def test_who_is_left_out_of_the_begin_is_left_out_of_the_end() -> None:
     rule = replace(UNROUTED, actions=(Notify(channel="loud"), Notify(channel="some", at=ENDS), Notify(channel="ops")))
-    assert heard_of(rule, cpu(Phase.FIRING, severity=INFO), PICKY) == tuple(target.id for target in OPS)
+    assert heard(rule, cpu(Phase.FIRING, severity=INFO), PICKY) == tuple(target.id for target in OPS)
 
 
 def test_an_escalation_s_listeners_hear_of_the_end_and_an_end_adds_none() -> None:
-    assert heard_of(ladder(), cpu(Phase.ESCALATED, escalation=0), ALL) == tuple(target.id for target in BOSS)
-    assert heard_of(ladder(), cpu(Phase.RESOLVED, told=(CRITICAL,)), ALL) == ()
+    assert heard(ladder(), cpu(Phase.ESCALATED, escalation=0), ALL) == tuple(target.id for target in BOSS)
+    assert heard(ladder(), cpu(Phase.RESOLVED, told=(CRITICAL,)), ALL) == ()
 
 
 REACHED = {target.id: target for channel in (OPS, CHAT, PAGER, BOSS) for target in channel}

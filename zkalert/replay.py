@@ -9,13 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from zkalert.evaluate import Alarm, alarm_of, instance_kind
 from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
-    EMPTY,
     Ack,
     Alert,
     Effect,
@@ -29,10 +27,9 @@ from zkalert.model import (
     Silence,
     State,
     Target,
-    Value,
 )
 from zkalert.routing import Decision, Gate, effect_targets
-from zkalert.rulebook import Rulebook, RuleWatcher, alive_sample, readers
+from zkalert.rulebook import Rulebook, RuleWatcher, alive_sample, readers, with_facts
 
 _ENDS = (Phase.RESOLVED, Phase.CLOSED)
 
@@ -244,23 +241,8 @@ class Replay:
         return frozenset(target.id for target in self._hearing[effect.id][0])
 
     def _with_facts(self, rule: Rule, effect: Effect) -> Effect:
-        alert = effect.alert
-        info = self._hosts.get(alert.host)
-        latest = self._latest(alert.host, alert.metric.family)
-        labels = EMPTY if latest is None else latest.labels.get(alert.instance or "", EMPTY)
-        readings: dict[str, Value] = {}
-        for metric in rule.reads:
-            seen = self._latest(alert.host, metric.family)
-            if seen is not None:
-                values = seen.instances.get(alert.instance or "") or seen.values
-                if metric.field in values:
-                    readings[str(metric)] = values[metric.field]
-        return replace(
-            effect,
-            host_labels=EMPTY if info is None else info.labels,
-            instance_labels=labels,
-            readings=readings,
-        )
+        host = effect.alert.host
+        return with_facts(rule, effect, self._hosts.get(host), lambda family: self._latest(host, family))
 
 
 def _with_life(sample: Sample | None, host: str, at: float, *, is_alive: bool) -> Sample:

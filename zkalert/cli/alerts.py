@@ -19,6 +19,7 @@ from rich.text import Text
 from zkalert import clock, zk
 from zkalert.cli import EXIT_FINDINGS, EXIT_OK, board, common, local, tables
 from zkalert.cli.dossier import Dossier, as_document, as_lines, journal_lines
+from zkalert.cli.formats import format_option
 from zkalert.cli.session import connected
 from zkalert.journal import JOURNAL_NAME
 from zkalert.model import (
@@ -39,14 +40,7 @@ _STATES = [state.value for state in (State.PENDING, State.FIRING, State.CLEARING
 _EVERY = 1.0  # seconds between two pictures
 _PATIENCE = 5.0  # seconds that an engine may take to see to a wish
 _POLL = 0.05
-_FORMAT = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or one JSON object.",
-)
+_FORMAT = format_option("table", "A table for people, or one JSON object.")
 _Item = TypeVar("_Item", Standing, Letter)
 
 

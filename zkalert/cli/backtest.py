@@ -34,6 +34,7 @@ from zkalert.backtest import (
 )
 from zkalert.backtest.show import Result, as_json, as_text, damage
 from zkalert.cli import EXIT_OK, common
+from zkalert.cli.formats import format_option
 from zkalert.config import Config
 from zkalert.journal import FILE_NAME, HistoryReader
 from zkalert.metrics import QuantityError, parse_duration
@@ -84,14 +85,7 @@ _PATH: click.Path = click.Path(path_type=Path)
 )
 @click.option("--host", "hosts", metavar="NAME", multiple=True, help="Only samples of this host; may be repeated.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every episode and every message.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to show it.",
-)
+@format_option("text", "How to show it.")
 @common.options()
 def backtest(  # noqa: PLR0913, PLR0917 - one for each option
     options: common.Options,

@@ -108,8 +108,8 @@ def letter_row(one: Letter, now: float) -> Sequence[Text]:
     )
 
 
-def alert_document(one: Standing, now: float) -> dict[str, Any]:
-    alert, ack = one.alert, one.ack
+def _alert_head(alert: Alert) -> dict[str, Any]:
+    """Which alert a document is about."""
     return {
         "id": alert.id,
         "episode": alert.episode,
@@ -117,6 +117,13 @@ def alert_document(one: Standing, now: float) -> dict[str, Any]:
         "host": alert.host,
         "instance": alert.instance,
         "severity": alert.severity.value,
+    }
+
+
+def alert_document(one: Standing, now: float) -> dict[str, Any]:
+    alert, ack = one.alert, one.ack
+    return {
+        **_alert_head(alert),
         "state": alert.state.value,
         "metric": str(alert.metric),
         "subject": subject(alert),
@@ -157,12 +164,7 @@ def letter_document(one: Letter, now: float) -> dict[str, Any]:
     alert, delivery = one.effect.alert, one.delivery
     return {
         "effect": one.effect.id,
-        "id": alert.id,
-        "episode": alert.episode,
-        "rule": alert.rule,
-        "host": alert.host,
-        "instance": alert.instance,
-        "severity": alert.severity.value,
+        **_alert_head(alert),
         "phase": one.phase,
         "target": delivery.target,
         "name": delivery.name,

@@ -12,6 +12,7 @@ import click
 
 from zkalert import clock
 from zkalert.cli import EXIT_FINDINGS, EXIT_OK, common, local, tables
+from zkalert.cli.formats import format_option
 from zkalert.cli.inforce import rule_named, rules_of, unknown
 from zkalert.config import Config
 from zkalert.engine.choosing import Chooser
@@ -81,14 +82,7 @@ class _Sent(NamedTuple):
 @click.option("--channel", metavar="NAME", help="Only this channel of those that hear it.")
 @click.option("--run", "may_run", is_flag=True, help="Run the rule's commands too.")
 @click.option("--dry-run", is_flag=True, help="Send nothing: show who would hear what.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people, or one JSON object.",
-)
+@format_option("text", "Text for people, or one JSON object.")
 @common.options(rules=True)
 def drill(  # noqa: PLR0913, PLR0917 - one for each option
     options: common.Options,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from zkalert import rulefile
 from zkalert.cli import common, local, tables
+from zkalert.cli.formats import format_option
 from zkalert.cli.session import connected
 from zkalert.cli.tables import Column, cell
 from zkalert.model import EngineInfo, Publication, ZkalertError
@@ -42,14 +43,7 @@ class Rules:
 
 
 @click.command()
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or one JSON object.",
-)
+@format_option("table", "A table for people, or one JSON object.")
 @common.options()
 def engines(options: common.Options, format_: str) -> None:
     """Show the engines of a tree: the owner evaluates, the others wait to take over in the order shown.

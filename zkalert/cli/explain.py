@@ -10,6 +10,7 @@ import click
 
 from zkalert import survey
 from zkalert.cli import common, local, logs
+from zkalert.cli.formats import format_option
 from zkalert.cli.inforce import rule_named, rules_of, unknown
 from zkalert.evaluate import families_of, matches_host
 from zkalert.journal import FILE_NAME
@@ -29,14 +30,7 @@ _SHOWN_SERIES = 20
 @click.option("--host", metavar="NAME", help="Only the series of this host.")
 @click.option("--instance", metavar="GLOB", help="Only instances whose name matches.")
 @click.option("--all", "is_all", is_flag=True, help=f"Show all series, not the first {_SHOWN_SERIES} alone.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people, or one JSON object.",
-)
+@format_option("text", "Text for people, or one JSON object.")
 @common.options(rules=True)
 def explain(
     options: common.Options, rule_name: str, host: str | None, instance: str | None, is_all: bool, format_: str

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from zkalert.cli import common, local, tables
 from zkalert.cli.engines import engines_document, read_rules, show_engines
+from zkalert.cli.formats import format_option
 from zkalert.cli.inforce import unknown
 from zkalert.cli.session import Session, connected
 from zkalert.cli.tables import Column, cell
@@ -36,14 +37,7 @@ _STALE = 60.0
 
 
 @click.group(invoke_without_command=True)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Tables for people, or one JSON object.",
-)
+@format_option("table", "Tables for people, or one JSON object.")
 @common.options()
 @click.pass_context
 def hosts(ctx: click.Context, options: common.Options, format_: str) -> None:

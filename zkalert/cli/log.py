@@ -12,6 +12,7 @@ import click
 
 from zkalert import clock
 from zkalert.cli import common
+from zkalert.cli.formats import format_option
 from zkalert.cli.records import as_json, as_text
 from zkalert.journal import JOURNAL_NAME, Entry, JournalError, JournalReader, Kind, Wanted
 from zkalert.metrics import QuantityError, nearest, parse_duration
@@ -82,14 +83,7 @@ def _alert(ctx: click.Context, param: click.Parameter, text: str | None) -> str:
     type=click.IntRange(min=0),
     help=f"The newest so many. [default: {_LINES}; all of a time where --since is given]",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people in local time, or one JSON object a line.",
-)
+@format_option("text", "Text for people in local time, or one JSON object a line.")
 @common.options()
 def log(  # noqa: PLR0913, PLR0917 - one for each option
     options: common.Options,

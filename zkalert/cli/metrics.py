@@ -12,6 +12,7 @@ import click
 
 from zkalert import clock, zk
 from zkalert.cli import common, local, logs
+from zkalert.cli.formats import format_option
 from zkalert.metrics import FAMILIES, HOST_FAMILY, Family, Field, format_duration, format_quantity, nearest
 from zkalert.model import Problem, Sample, Value, ZkalertError, ZookeeperSettings
 from zkalert.tree import Tree, decode_sample, unescape
@@ -38,14 +39,7 @@ class _Host:
 
 @click.command()
 @click.option("--host", metavar="NAME", help="Show the newest values of this host, read from ZooKeeper.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or one JSON object.",
-)
+@format_option("table", "A table for people, or one JSON object.")
 @common.options()
 def metrics(options: common.Options, host: str | None, format_: str) -> None:
     """List all metrics that rules can name: their units, kinds and instances, and what they say.

@@ -17,6 +17,7 @@ import click
 
 from zkalert import clock, rulefile, zk
 from zkalert.cli import EXIT_FINDINGS, EXIT_OK, common, findings, local, logs, rulediff, rulesource
+from zkalert.cli.formats import format_option
 from zkalert.cli.session import Session, connected
 from zkalert.config import Config
 from zkalert.model import Publication, ZkalertError
@@ -28,14 +29,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _NOTHING = "no rules are published; `zkalert rules push` does that"
 _PATHS = click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
-_FORMAT = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people, or JSON.",
-)
+_FORMAT = format_option("text", "Text for people, or JSON.")
 
 
 def _text(ctx: click.Context, param: click.Parameter, text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from zkalert.cli import common, local, logs, saying
+from zkalert.cli.formats import format_option
 from zkalert.cli.session import connected
 from zkalert.documents import schedules
 from zkalert.metrics import format_duration
@@ -17,14 +18,7 @@ from zkalert.routing import silencing
 from zkalert.store import Facts
 
 _SHOWN = 10
-_FORMAT = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people in local time, or JSON.",
-)
+_FORMAT = format_option("text", "Text for people in local time, or JSON.")
 
 
 @click.group()

@@ -14,6 +14,7 @@ import click
 
 from zkalert import clock, rulefile, ruletest
 from zkalert.cli import EXIT_FINDINGS, EXIT_OK, findings
+from zkalert.cli.formats import format_option
 from zkalert.model import Finding, Level, Rule, UsageError
 
 
@@ -74,14 +75,7 @@ def _count(number: int, noun: str) -> str:
     "-k", "match", metavar="TEXT", default="", help="Run the tests that have this in their name, in any case."
 )
 @click.option("-v", "--verbose", is_flag=True, help="List the tests that pass too.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or one JSON object.",
-)
+@format_option("text", "For people, or one JSON object.")
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the results as JUnit XML too.")
 def test(paths: tuple[Path, ...], match: str, verbose: bool, format_: str, junit: Path | None) -> int:
     """Run unit tests of rules: test files, and the *.test.yaml and *.test.yml below folders.

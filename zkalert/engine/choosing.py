@@ -42,7 +42,7 @@ class Chooser:
             found, problems = effect_targets(rule, effect, self._channels, self._routes)
         for problem in problems:
             log.error("%s: %s", effect.key, problem)
-        return Chosen(found, heard_of(rule, effect, self._channels, self._routes))
+        return Chosen(found, heard_of(rule, effect, found, self._channels))
 
     def braked(self, rule: Rule, effect: Effect, brake: Brake) -> Chosen:
         """Who is told that a brake held a command: what it names, else whom the rule tells; no command runs for it."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from zkalert.engine.status import HostStatus
 from zkalert.metrics import HOST_FAMILY
-from zkalert.model import EMPTY, Alert, Effect, HostInfo, Moment, Observation, Problem, Rule, Value
-from zkalert.rulebook import RuleWatcher, alive_sample
+from zkalert.model import Effect, HostInfo, Moment, Observation, Problem, Rule, Sample
+from zkalert.rulebook import RuleWatcher, alive_sample, with_facts
 from zkalert.tree import Tree
 from zkalert.watch import (
     AliveSeen,
@@ -202,12 +202,12 @@ class Hosts:
         host = self._hosts.get(alert.host)
         if host is None:
             return effect
-        return replace(
-            effect,
-            host_labels=host.info.labels if host.info else EMPTY,
-            instance_labels=_instance_labels(host, alert),
-            readings=_readings(host, rule, alert),
-        )
+
+        def latest(family: str) -> Sample | None:
+            seen = host.latest.get(family)
+            return None if seen is None else seen.sample
+
+        return with_facts(rule, effect, host.info, latest)
 
     def status(self) -> tuple[HostStatus, ...]:
         return tuple(
@@ -218,22 +218,3 @@ class Hosts:
     def problems(self) -> dict[str, int]:
         """How many znodes hold what cannot be used, by the code of what is wrong."""
         return dict(Counter(problem.code for problem in self._problems.values()))
-
-
-def _instance_labels(host: Host, alert: Alert) -> Mapping[str, str]:
-    latest = host.latest.get(alert.metric.family)
-    if latest is None or alert.instance is None:
-        return EMPTY
-    return latest.sample.labels.get(alert.instance, EMPTY)
-
-
-def _readings(host: Host, rule: Rule, alert: Alert) -> Mapping[str, Value]:
-    readings: dict[str, Value] = {}
-    for metric in rule.reads:
-        latest = host.latest.get(metric.family)
-        if latest is None:
-            continue
-        values = latest.sample.instances.get(alert.instance or "") or latest.sample.values
-        if metric.field in values:
-            readings[str(metric)] = values[metric.field]
-    return readings

@@ -86,16 +86,15 @@ def too_mild(
 
 
 def heard_of(
-    rule: Rule, effect: Effect, channels: Mapping[str, Sequence[Target]], routes: Sequence[Route] = ()
+    rule: Rule, effect: Effect, hearing: Sequence[Target], channels: Mapping[str, Sequence[Target]]
 ) -> tuple[str, ...]:
     """The ids of the targets that will hear of the end, because of this effect: what belongs into `Alert.heard`.
 
-    These are the ones that hear of the effect itself, and are told of ends at all; and those that asked for ends
-    alone. An end adds nothing.
+    These are the ones that hear of the effect itself (`hearing`, by `effect_targets`), and are told of ends at all;
+    and those that asked for ends alone. An end adds nothing.
     """
     if effect.phase in _ENDS:
         return ()
-    hearing = effect_targets(rule, effect, channels, routes)[0]
     for actions, severity in _actions(rule, effect):
         if actions is not None:
             now = {target.id for target in hearing}

@@ -29,10 +29,11 @@ from zkalert.model import (
     State,
     Verdict,
 )
+from zkalert.rulebook.readings import with_facts
 from zkalert.rulebook.timers import Timers
 from zkalert.rulebook.watcher import RuleWatcher
 
-__all__ = ["Instances", "Put", "RuleWatcher", "Rulebook", "alive_sample", "readers", "skew_sample"]
+__all__ = ["Instances", "Put", "RuleWatcher", "Rulebook", "alive_sample", "readers", "skew_sample", "with_facts"]
 
 Instances: TypeAlias = "dict[str | None, Alert]"
 Put: TypeAlias = "Callable[[Rule, Alert, Alert, tuple[Effect, ...]], None]"

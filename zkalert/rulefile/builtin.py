@@ -5,7 +5,7 @@ A rule of the user's own with the same name takes the place of one, one that is 
 
 from __future__ import annotations
 
-from zkalert.metrics import ENGINE_FAMILY, Unit
+from zkalert.metrics import ENGINE_FAMILY, HOST_FAMILY, Unit
 from zkalert.model import Comparator, Condition, HostDown, Metric, Rule, Severity, Step, Term
 from zkalert.rulefile.digests import with_digest
 
@@ -23,17 +23,9 @@ _DESCRIPTION = (
 
 def host_down_rule(settings: HostDown) -> Rule:
     """The rule `host-down` as the key `host_down` of the configuration has it."""
-    metric = Metric("host", "alive")
-    alive = Condition(
-        term=Term(metric=metric),
-        comparator=Comparator.EQ,
-        threshold=0.0,
-        unit=Unit.FLAG.value,
-        subject=str(metric),
-    )
     rule = Rule(
         name=HOST_DOWN,
-        conditions=(alive,),
+        conditions=(_flag(Metric(HOST_FAMILY, "alive"), 0.0),),
         steps=(Step(severity=settings.severity, duration=settings.after),),
         actions=settings.actions,
         summary=_SUMMARY,
@@ -45,23 +37,26 @@ def host_down_rule(settings: HostDown) -> Rule:
 
 def rules_skew_rule() -> Rule:
     """The rule `rules-skew`: a reload or a push that did not reach all engines."""
-    metric = Metric(ENGINE_FAMILY, "rules_skew")
-    skewed = Condition(
-        term=Term(metric=metric),
-        comparator=Comparator.EQ,
-        threshold=1.0,
-        unit=Unit.FLAG.value,
-        subject=str(metric),
-    )
     rule = Rule(
         name=RULES_SKEW,
-        conditions=(skewed,),
+        conditions=(_flag(Metric(ENGINE_FAMILY, "rules_skew"), 1.0),),
         steps=(Step(severity=Severity.WARNING, duration=SKEW_FOR),),
         summary="the engines of this tree run different rules",
         description="Whoever takes over would go by other rules than the owner does. `zkalert engines` shows them.",
         source=SOURCE,
     )
     return with_digest(rule)
+
+
+def _flag(metric: Metric, value: float) -> Condition:
+    """The condition that a flag has a value."""
+    return Condition(
+        term=Term(metric=metric),
+        comparator=Comparator.EQ,
+        threshold=value,
+        unit=Unit.FLAG.value,
+        subject=str(metric),
+    )
 
 
 def is_builtin(rule: Rule) -> bool:

@@ -12,7 +12,6 @@ from zkalert.evaluate import instance_kind, variant
 from zkalert.lifecycle import inactive
 from zkalert.metrics import Unit
 from zkalert.model import (
-    EMPTY,
     MEMBERS_HOST,
     Alert,
     Comparator,
@@ -29,6 +28,7 @@ from zkalert.model import (
     Threshold,
     Value,
 )
+from zkalert.rulebook import with_facts
 
 _GLOB = "*?["
 _ANY_INSTANCE = "drill"
@@ -89,14 +89,12 @@ def drill_of(rule: Rule, scene: Scene, severity: Severity | None, at: float, epi
         reason=_reason(step),
         at=at,
         labels=here.labels,
-        host_labels=EMPTY if host == MEMBERS_HOST else scene.host.labels,
-        instance_labels=_instance_labels(alert, scene.samples),
-        readings=_readings(here, alert, scene.samples),
         summary=here.summary,
         description=here.description,
         runbook=here.runbook,
         is_drill=True,
     )
+    firing = with_facts(here, firing, None if host == MEMBERS_HOST else scene.host, scene.samples.get)
     return Drill(
         rule=here, firing=firing, resolved=replace(firing, alert=over, phase=Phase.RESOLVED, reason=Reason.CLEARED)
     )
@@ -160,19 +158,3 @@ def _little(limit: float, unit: str) -> float:
 
 def _other(limit: float, unit: str) -> float:
     return float(not limit) if unit == Unit.FLAG.value else limit + 1
-
-
-def _instance_labels(alert: Alert, samples: Mapping[str, Sample]) -> Mapping[str, str]:
-    sample = samples.get(alert.metric.family)
-    return EMPTY if sample is None or alert.instance is None else sample.labels.get(alert.instance, EMPTY)
-
-
-def _readings(rule: Rule, alert: Alert, samples: Mapping[str, Sample]) -> Mapping[str, Value]:
-    readings: dict[str, Value] = {}
-    for metric in rule.reads:
-        sample = samples.get(metric.family)
-        if sample is not None:
-            values = sample.instances.get(alert.instance or "") or sample.values
-            if metric.field in values:
-                readings[str(metric)] = values[metric.field]
-    return readings
