@@ -1,5 +1,5 @@
-# `make` lists the verbs. All of them keep to this folder, except that ZooKeeper, Java and python3-venv are asked of
-# the system's package manager where they are missing.
+# `make` lists the verbs. All of them keep to this folder, except that ZooKeeper, Java, python3-venv and, for the
+# tests, monitoring-plugins are asked of the system's package manager where they are missing.
 
 BIN := .venv/bin
 ARGS ?=
@@ -18,6 +18,7 @@ demo: .venv/.user ## Run zkalert on this machine: ZooKeeper, sampler, engine, li
 
 test: .venv/.dev ## Run the tests, with what they need installed first (ARGS="-k name" picks some)
 	@.ci/setup zookeeper
+	@.ci/setup plugins
 	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),.ci/test)
 
 check: .venv/.dev ## Lint, formatting, types, layers

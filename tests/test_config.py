@@ -159,7 +159,7 @@ def test_two_dollars_stand_for_one(tmp_path: Path) -> None:
         ("history: {max_size: 5 elephants}", (1, 21), "wrong-size", "elephants"),
         ("history: {max_size: 5kB}", (1, 21), "wrong-size", "less than 1MiB"),
         ("history: {max_age: 0s}", (1, 20), "wrong-duration", "1m to"),
-        ("rules: rules/", (1, 8), "wrong-value", "a list of paths, or the word zookeeper"),
+        ("rules: rules/", (1, 8), "wrong-value", "a list of paths and packs, or the word zookeeper"),
         ("published_rules: {shell: yes}", (1, 26), "wrong-type", "did you mean true?"),
         ("shell_actions: 'off'", (1, 16), "wrong-type", "did you mean false?"),
         ("labels: {rack: 12}", (1, 16), "wrong-type", 'quote it: "12"'),

@@ -7,12 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.docs import DOCS, alerts, keys, pages, recipes, settings, tables
 from tests.docs.text import anchor, flow
 from zkalert import documents, rulefile, ruletest
-from zkalert.metrics import FAMILIES, Unit, parse_quantity
+from zkalert.metrics import FAMILIES, ZNODES, Unit, parse_quantity
 from zkalert.model import Rule
 from zkalert.render.allowed import FILTERS, VARIABLES
 
@@ -20,7 +19,6 @@ PAGES = pages()
 COOKBOOK = recipes.read(DOCS / "cookbook")
 ALERTS = DOCS.parent / "examples" / "alerts"
 WELLKNOWN = alerts.read(DOCS / "source" / "alerts.yaml")
-WAITING = [alert for one in WELLKNOWN for alert in one.alerts if alert.waits]
 
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -112,6 +110,12 @@ def test_every_family_and_field_is_in_the_metric_tables() -> None:
         assert [field for field in family.fields.values() if field.help not in section] == []
 
 
+def test_every_field_of_a_znode_is_told_with_what_it_means() -> None:
+    told = dict(re.findall(r"^\| (?:\*\*|`)([^`*]+)(?:\*\*|`) \| .+ \| (.+) \|$", tables.znodes(), re.MULTILINE))
+    assert {name: told[name] for name in ZNODES.fields} == {field.name: field.help for field in ZNODES.fields.values()}
+    assert set(told) - set(ZNODES.fields) == {"/pointer", "~regex"}
+
+
 def test_every_variable_and_filter_of_templates_is_told() -> None:
     assert tuple(tables.VARIABLE_HELP) == VARIABLES
     assert tuple(tables.FILTER_HELP) == FILTERS
@@ -137,6 +141,18 @@ def test_rules_in_the_prose_are_right() -> None:
     assert ruletest.link(suite, rules) == ()
     for one in suite.tests:
         assert ruletest.run(suite, one, rules).failures == ()
+
+
+def test_the_test_on_the_page_of_znodes_passes_with_the_rules_on_it() -> None:
+    source = (DOCS / "source" / "znodes.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```yaml\n# rules/(\S+)\n(.*?)```", source, re.DOTALL))
+    rules, findings = rulefile.parse(blocks["partitions.yaml"], "partitions.yaml")
+    assert findings == ()
+    suite, findings = ruletest.parse(blocks["partitions.test.yaml"], "partitions.test.yaml")
+    assert findings == ()
+    assert suite is not None
+    assert ruletest.link(suite, rules) == ()
+    assert [ruletest.run(suite, one, rules).failures for one in suite.tests] == [()]
 
 
 @pytest.mark.parametrize(
@@ -210,19 +226,6 @@ def test_each_rule_names_the_alert_that_it_says_and_has_a_summary(collection: al
     assert [rule.name for rule in load(ALERTS / collection.rules) if "{{ host }}" not in rule.summary] == []
 
 
-def test_all_68_alerts_are_rules_or_wait_for_a_metric() -> None:
+def test_all_68_alerts_are_rules() -> None:
     assert [len(one.alerts) for one in WELLKNOWN] == [40, 28]
-    assert [alert.name for one in WELLKNOWN for alert in one.alerts if bool(alert.rules) is bool(alert.waits)] == []
-
-
-@pytest.mark.parametrize("alert", WAITING, ids=lambda alert: alert.name)
-def test_a_rule_that_waits_lacks_nothing_but_its_metric(alert: alerts.Wellknown) -> None:
-    """Once the family is there, this fails: the rule then belongs into examples/alerts."""
-    text = yaml.safe_dump({"rules": yaml.safe_load(alert.later)})
-    document, findings = documents.parse(text, "later.yaml", "rules")
-    assert findings == ()
-    assert documents.check(document) == ()
-    _, findings = rulefile.parse(text, "later.yaml")
-    assert {finding.code for finding in findings} == {"unknown-metric"}
-    assert alert.waits not in FAMILIES
-    assert all(f'"{alert.waits}.' in finding.message for finding in findings)
+    assert [alert.name for one in WELLKNOWN for alert in one.alerts if not alert.rules] == []

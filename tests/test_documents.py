@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from zkalert import documents
 from zkalert.documents import masking
-from zkalert.metrics import FAMILIES, SAMPLED
+from zkalert.metrics import FAMILIES, OWN_ENSEMBLE, SAMPLED, parse_metric, parse_pattern
 from zkalert.model import Metric
 
 LIMIT = 5.0  # seconds for the worst text; each takes a fraction of it
@@ -315,9 +315,22 @@ def test_a_configuration_s_harmless_values_are_shown() -> None:
 def test_editors_are_offered_every_metric_and_family_there_is() -> None:
     rules = documents_schema("rules")["$defs"]["rule"]["properties"]["metric"]["examples"]
     named = {str(Metric(family.name, field)) for family in FAMILIES.values() for field in family.fields}
-    assert set(rules) == named | {family.name for family in FAMILIES.values() if family.main}
+    of_table = [name for name in rules if ":" not in name]
+    assert set(of_table) == named | {family.name for family in FAMILIES.values() if family.main}
+    assert len(of_table) == len(set(of_table))
     intervals = documents_schema("config")["properties"]["sampler"]["properties"]["intervals"]
     assert tuple(intervals["examples"][0]) == SAMPLED
+
+
+@pytest.mark.parametrize("kind", ["rules", "tests"])
+def test_editors_are_shown_how_znodes_are_named(kind: str) -> None:
+    found = [place.get("examples", ()) for path, place in places(documents_schema(kind)) if path.endswith("/metric")]
+    examples = [name for names in found for name in names if ":" in name]
+    metrics = [parse_metric(example) for example in examples]
+    patterns = [parse_pattern(metric.family) for metric in metrics]
+    assert {OWN_ENSEMBLE, "kafka"} == {pattern.ensemble for pattern in patterns}
+    assert any(pattern.is_open for pattern in patterns)
+    assert any(metric.field.startswith("/") for metric in metrics)
 
 
 def documents_schema(kind: str) -> Any:

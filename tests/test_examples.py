@@ -21,10 +21,12 @@ from zkalert.senders import RunSender
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRETS = {
     "HEARTBEAT_URL": "https://beat.example.org/1",
+    "SHOP_TOKEN": "a-token",
     "SLACK_URL": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts",
     "SMTP_PASSWORD": "a-password",
     "WEBHOOK_SECRET": "a-secret",
     "ZKALERT_PASSWORD": "a-password",
+    "KAFKA_PASSWORD": "a-password",
 }
 ACTIONS = sorted((EXAMPLES / "actions").iterdir())
 EFFECT = Effect(

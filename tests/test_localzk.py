@@ -18,7 +18,7 @@ from tests.helpers import wait_for
 from zkalert.localzk import LocalEnsemble, LocalServer, find_zookeeper, local_password
 from zkalert.localzk.install import install_hint
 from zkalert.localzk.process import LOG_LIMIT, ServerProcess
-from zkalert.localzk.server import LOOPBACK, free_ports
+from zkalert.localzk.server import LOOPBACK, ask, free_ports
 from zkalert.model import ServerUnavailable, ZookeeperSettings
 from zkalert.zk import make_client
 
@@ -90,6 +90,16 @@ def test_a_server_ends_with_the_process_that_started_it_however_that_ends(tmp_pa
         assert not is_gone(server)
         parent.send_signal(signal.SIGKILL)
         wait_for(lambda: is_gone(server), "the end of the server")
+
+
+def test_lines_of_zoo_cfg_go_before_ours(tmp_path: Path) -> None:
+    with LocalServer(tmp_path, settings={"4lw.commands.whitelist": "srvr", "maxClientCnxns": "7"}) as server:
+        assert "because it is not in the whitelist" in ask(server.port, "mntr")
+    settings = (tmp_path / "zoo.cfg").read_text().splitlines()
+    assert [line for line in settings if line.startswith(("4lw", "maxClient"))] == [
+        "maxClientCnxns=7",
+        "4lw.commands.whitelist=srvr",
+    ]
 
 
 def test_a_server_may_be_started_by_a_thread_that_ends(tmp_path: Path) -> None:

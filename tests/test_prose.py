@@ -22,6 +22,7 @@ SECRETS = {
     "WEBHOOK_SECRET": "a-secret",
     "SMTP_PASSWORD": "a-password",
     "ZKALERT_PASSWORD": "a-password",
+    "KAFKA_PASSWORD": "a-password",
 }
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests.helpers import expire_session, wait_for
+from tests.readings import families_here
 from zkalert import agent, zk
 from zkalert.config import Config
 from zkalert.journal import HistoryError, HistoryReader
@@ -89,7 +90,7 @@ def test_all_families_of_a_tick_are_one_transaction(bench: Bench, client: Client
     for _ in range(3):
         bench.tick()
         found = stats(client, tree)
-        assert set(found) == set(SAMPLED)
+        assert set(found) == families_here()
         transactions.append({stat.mzxid for stat in found.values()})
     assert [len(zxids) for zxids in transactions] == [1, 1, 1]
     assert len(set.union(*transactions)) == 3
@@ -98,7 +99,7 @@ def test_all_families_of_a_tick_are_one_transaction(bench: Bench, client: Client
 def test_each_znode_holds_a_sample_with_its_interval(bench: Bench, client: Client, tree: Tree) -> None:
     bench.tick()
     kept = {sample.family: sample for sample in bench.kept[-1]}
-    for family in SAMPLED:
+    for family in families_here():
         sample = decode_sample(family, client.get(tree.family(HOST, family))[0])
         assert isinstance(sample, Sample), sample
         assert (sample.interval, sample.max_age) == (5.0, 15.0)
@@ -143,7 +144,7 @@ def test_what_somebody_deleted_is_made_again(missing: str, bench: Bench, client:
     client.delete(path, recursive=True)
     bench.tick()
     assert len({stat.mzxid for stat in stats(client, tree).values()}) == 1
-    assert set(stats(client, tree)) == set(SAMPLED)
+    assert set(stats(client, tree)) == families_here()
     assert isinstance(decode_host(client.get(tree.host(HOST))[0]), HostInfo)
     assert alive(client, tree).pid == os.getpid()
 

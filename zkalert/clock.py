@@ -16,6 +16,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def worked() -> float:
+    """Seconds of processor time that the calling thread has used."""
+    return time.thread_time()
+
+
 def wall() -> float:
     """Epoch seconds by this machine's clock."""
     return time.time()

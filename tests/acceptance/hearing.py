@@ -23,8 +23,9 @@ def channels(receiver: HttpReceiver, *names: str) -> dict[str, tuple[str, ...]]:
 
 def heard(receiver: HttpReceiver, name: str = "ops") -> list[str]:
     """Rule, series and phase of each alert that a channel was told of, in order; those of digests each on its own."""
-    keys = [alert["key"].split("/") for request in receiver.at(f"/{name}") for alert in request.json["alerts"]]
-    return [f"{rule} {series} {phase}" for rule, series, _, phase in keys]
+    keys = [alert["key"].partition("/") for request in receiver.at(f"/{name}") for alert in request.json["alerts"]]
+    parts = [(rule, *rest.rsplit("/", 2)) for rule, _, rest in keys]  # a series may be a path
+    return [f"{rule} {series} {phase}" for rule, series, _, phase in parts]
 
 
 def wait_heard(receiver: HttpReceiver, *expected: str, name: str = "ops", timeout: float = 15) -> None:

@@ -623,10 +623,10 @@ def test_a_mark_that_lands_while_the_records_are_read_back_is_not_undone(
     running = stage.engine(rule(), channels).wait_owner()
     evaluator = running.engine._evaluator
     read, marked = threading.Event(), threading.Event()
-    load, update = evaluator._store.load, evaluator._outbox.update_all
+    load, update = evaluator._ledger._store.load, evaluator._ledger._outbox.update_all
 
     def late_update(changes: Mapping[str, Callable[[OutboxEntry], OutboxEntry]]) -> Mapping[str, OutboxEntry]:
-        filed = [(change, evaluator._outbox._filed.get(effect_id)) for effect_id, change in changes.items()]
+        filed = [(change, evaluator._ledger._outbox._filed.get(effect_id)) for effect_id, change in changes.items()]
         states = {d.state for change, one in filed if one is not None for d in change(one.entry).deliveries}
         if DeliveryState.DELIVERED not in states or marked.is_set():
             return update(changes)
@@ -641,10 +641,10 @@ def test_a_mark_that_lands_while_the_records_are_read_back_is_not_undone(
         marked.wait(10)
         return load()
 
-    monkeypatch.setattr(evaluator._outbox, "update_all", late_update)
+    monkeypatch.setattr(evaluator._ledger._outbox, "update_all", late_update)
     stage.publish(95)
     http_receiver.wait(1, path="/ok")
-    monkeypatch.setattr(evaluator._store, "load", slow_load)
+    monkeypatch.setattr(evaluator._ledger._store, "load", slow_load)
     lose_connection(running.client)
     assert marked.wait(10)
     http_receiver.answer("/bad", Answer())

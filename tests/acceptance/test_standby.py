@@ -272,7 +272,7 @@ def unreachable(running: RunningEngine, monkeypatch: pytest.MonkeyPatch) -> Iter
         raise ConnectionLoss
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.engine._evaluator._outbox, "update_all", lose)
+        patch.setattr(running.engine._evaluator._ledger._outbox, "update_all", lose)
         yield tried
 
 

@@ -18,7 +18,7 @@ from tests.helpers import HttpReceiver, expire_session, lose_connection, wait_fo
 from zkalert.model import Alive, Severity, State
 from zkalert.store import AlertStore, Change
 from zkalert.tree import encode_alive
-from zkalert.watch import Registry
+from zkalert.watch.follower import Follower
 
 LADDER = """
 rules:
@@ -231,13 +231,13 @@ def test_what_held_before_the_start_does_not_fire_before_all_samples_are_read(
     stage.wait_states("pending")
     first.stop()
     stage.publish(50, host="h19")
-    answered = Registry._answered
+    answered = Follower._answered
 
-    def slowly(registry: Registry, *args: Any) -> None:
+    def slowly(follower: Follower, *args: Any) -> None:
         time.sleep(0.01)
-        answered(registry, *args)
+        answered(follower, *args)
 
-    monkeypatch.setattr(Registry, "_answered", slowly)
+    monkeypatch.setattr(Follower, "_answered", slowly)
     after = stage.ensemble_ms() + 600
     wait_for(lambda: stage.ensemble_ms() > after, "more than the duration")
     stage.engine(rule("500ms"), ops(http_receiver)).wait_owner()

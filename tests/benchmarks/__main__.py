@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import backtest, commands, events, latency, rules, storm
+from tests.benchmarks import backtest, commands, events, latency, publishing, rules, storm, znodes
 from zkalert.localzk import LocalServer
 
 BENCHMARKS = {
@@ -19,7 +19,10 @@ BENCHMARKS = {
     "start": commands.start,
     "backtest": backtest.run,
     "sampler": commands.sampler,
+    "publishing": publishing.writes,
+    "crossing": publishing.crossing,
     "storm": storm.run,
+    "znodes": znodes.run,
 }
 
 

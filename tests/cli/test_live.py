@@ -185,10 +185,29 @@ def test_on_a_small_terminal_alerts_and_counts_are_still_seen(hosts: int, alerts
         ({"is_connected": False}, "waiting for ZooKeeper"),
         ({"is_owner": False, "waits_for": "web9 (pid 7)"}, "the engine at web9 (pid 7) owns this tree"),
         ({"problems": {"not-json": 2}}, "2 unusable samples (not-json)"),
+        ({"unusable": 3}, "3 znodes that cannot be read or used"),
+        ({"unreached": ("hbase", "kafka")}, "no connection to hbase, kafka"),
     ],
 )
 def test_the_head_says_how_things_are(changes: dict[str, Any], text: str) -> None:
     assert text in Screen().draw(status(**changes))
+
+
+def test_how_many_znodes_rules_look_at_is_shown_where_they_do() -> None:
+    assert "3 rules, 12,000 znodes" in Screen().draw(status(znodes=12_000))
+    assert "znodes" not in Screen().draw(status())
+
+
+@pytest.mark.parametrize("width", [100, 120, 200])
+def test_a_long_path_is_one_line_that_shows_its_ensemble_and_its_end(width: int) -> None:
+    path = "/brokers/topics/orders-of-the-whole-company/partitions/17/state"
+    shown = Screen(width=width).draw(status(znodes=1, alerts=0))
+    before = len(shown.splitlines())
+    long = made(host="kafka", instance=path, rule="offline")
+    drawn = Screen(width=width).draw(replace(status(znodes=1), alerts=(long,)))
+    assert len(drawn.splitlines()) == before
+    assert "kafka /" in drawn
+    assert "17/state" in drawn
 
 
 def test_log_lines_go_above_the_table_without_markup() -> None:

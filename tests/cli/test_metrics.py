@@ -80,6 +80,31 @@ def test_the_table_as_json_has_all_that_the_table_has(tmp_path: Path) -> None:
         }
 
 
+def test_a_family_or_a_field_alone_can_be_asked_for(tmp_path: Path) -> None:
+    whole = metrics("disk_usage", cwd=tmp_path).stdout
+    assert [line.split()[0] for line in whole.splitlines()[1:]] == [
+        f"disk_usage.{name}" for name in FAMILIES["disk_usage"].fields
+    ]
+    one = metrics("disk_usage.free", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in one] == ["disk_usage", "disk_usage.free"]
+    (entry,) = json.loads(metrics("disk_io", "--format", "json", cwd=tmp_path).stdout)["families"]
+    assert entry["name"] == "disk_io"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("disk_usgae", "did you mean disk_usage?"),
+        ("disk_usage.fre", "did you mean disk_usage.free?"),
+        ("qqq", "with --host NAME those too that applications push there"),
+    ],
+)
+def test_an_unknown_metric_is_refused_with_the_nearest_name(tmp_path: Path, asked: str, said: str) -> None:
+    done = metrics(asked, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_a_host_needs_a_zookeeper(tmp_path: Path) -> None:
     done = metrics("--host", "web1", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -112,6 +137,17 @@ def test_values_of_a_host_stand_beside_their_metrics(
     assert cells(done.stdout, "disk_usage.free")[0][1:3] == ["/", "1 GiB"]
     assert re.search(r"^cpu_usage .*\n  not published$", done.stdout, re.MULTILINE)
     assert "  (a slip)\n" in done.stdout
+
+
+def test_one_family_of_a_host_can_be_asked_for_pushed_ones_too(
+    client: Client, tree: Tree, settings: ZookeeperSettings, tmp_path: Path
+) -> None:
+    publish(client, tree, "web1", sample("orders", {"depth": 3, "open": 1}), sample("uptime", {"seconds": 5}))
+    done = metrics("orders.depth", "--host", "web1", zookeeper=settings, cwd=tmp_path)
+    assert [line.split() for line in done.stdout.splitlines() if line.startswith("  orders")] == [["orders.depth", "3"]]
+    assert "uptime" not in done.stdout
+    unknown = metrics("oders", "--host", "web1", zookeeper=settings, cwd=tmp_path)
+    assert (unknown.returncode, unknown.stderr) == (2, 'zkalert: error: no family "oders"; did you mean orders?\n')
 
 
 def test_values_of_a_host_as_json(client: Client, tree: Tree, settings: ZookeeperSettings, tmp_path: Path) -> None:
@@ -164,6 +200,16 @@ def test_whether_a_host_is_alive_is_not_for_the_host_to_say(
     done = metrics("--host", "web1", zookeeper=settings, cwd=tmp_path)
     assert cells(done.stdout, "host.alive")[0][1] == str(int(is_alive))
     assert cells(done.stdout, "host.kernel")[0][1:4] == ["Linux 6.1", "text", "text"]
+
+
+def test_how_far_a_clock_is_off_is_told_by_when_its_sample_was_written(
+    client: Client, tree: Tree, settings: ZookeeperSettings, tmp_path: Path
+) -> None:
+    publish(client, tree, "web1", sample("host", {"kernel": "Linux 6.1"}))  # at 1.0
+    written_at = client.exists(tree.family("web1", "host")).mtime / 1000
+    done = metrics("--host", "web1", "--format", "json", zookeeper=settings, cwd=tmp_path)
+    (entry,) = (entry for entry in json.loads(done.stdout)["families"] if entry["name"] == "host")
+    assert entry["sample"]["values"]["clock_skew"] == pytest.approx(1.0 - written_at, abs=0.01)
 
 
 def test_a_host_that_has_published_nothing_yet_is_no_error(

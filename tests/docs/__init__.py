@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.docs import alerts, keys, recipes, settings, tables
+from tests.docs import alerts, keys, packs, recipes, settings, tables
 
 DOCS = Path(__file__).parents[2] / "docs"
+RULES = DOCS.parent / "rules"
 
 _INSERT = re.compile(r"^<!-- ([a-z]+) -->$", re.MULTILINE)
 
@@ -38,14 +39,21 @@ def pages() -> dict[str, str]:
             {
                 "count": alerts.count(wellknown),
                 "tables": alerts.tables(wellknown),
-                "waiting": alerts.waiting(wellknown),
             },
         ),
         "alerting.md": _page("alerting.md", {}),
         "configuration.md": _page(
             "configuration.md", {"contents": settings.contents(), "settings": settings.reference()}
         ),
+        "ensembles.md": _page("ensembles.md", {}),
+        "hosts.md": _page("hosts.md", {}),
+        "znodes.md": _page("znodes.md", {"znodes": tables.znodes()}),
+        "running.md": _page("running.md", {}),
         "webhook.md": _page("webhook.md", {}),
+        "publishing.md": _page("publishing.md", {}),
+        "push.md": _page("push.md", {}),
+        "cost.md": _page("cost.md", {}),
+        "packs.md": _page("packs.md", {"contents": packs.contents(RULES), "packs": packs.tables(RULES)}),
     }
 
 

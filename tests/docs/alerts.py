@@ -8,17 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from tests.docs.text import code, paragraph, table, yaml_block
+from tests.docs.text import code, paragraph, table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wellknown:
-    """One alert: the names of our rules, or the family that it waits for (`waits`) and the rules then (`later`)."""
+    """One alert: the names of our rules, and in words how they differ."""
 
     name: str
-    rules: tuple[str, ...] = ()
-    waits: str = ""
-    later: str = ""
+    rules: tuple[str, ...]
     differs: str = ""
 
 
@@ -42,9 +40,7 @@ def read(path: Path) -> tuple[Collection, ...]:
             alerts=tuple(
                 Wellknown(
                     name=alert["alert"],
-                    rules=tuple(alert.get("rules", ())),
-                    waits=alert.get("waits", ""),
-                    later=alert.get("later", ""),
+                    rules=tuple(alert["rules"]),
                     differs=alert.get("differs", ""),
                 )
                 for alert in one["alerts"]
@@ -55,16 +51,14 @@ def read(path: Path) -> tuple[Collection, ...]:
 
 
 def count(collections: tuple[Collection, ...]) -> str:
-    """How many of them are rules today, and how many wait."""
+    """How many of them there are, and how many of our rules differ."""
 
     def cells(name: str, alerts: list[Wellknown]) -> tuple[str, ...]:
-        said = [alert for alert in alerts if alert.rules]
-        differ = sum(bool(alert.differs) for alert in said)
-        return name, str(len(alerts)), str(len(said)), str(differ), str(len(alerts) - len(said))
+        return name, str(len(alerts)), str(sum(bool(alert.differs) for alert in alerts))
 
     rows = [cells(one.title, list(one.alerts)) for one in collections]
     rows.append(cells("together", [alert for one in collections for alert in one.alerts]))
-    return table(("collection", "alerts", "rules today", "of these with a difference", "wait for a metric"), rows)
+    return table(("collection", "alerts, all of them rules", "of these with a difference"), rows)
 
 
 def tables(collections: tuple[Collection, ...]) -> str:
@@ -78,15 +72,4 @@ def _table(collection: Collection) -> Iterator[str]:
 
 
 def _row(alert: Wellknown) -> tuple[str, ...]:
-    rules = ", ".join(map(code, alert.rules)) if alert.rules else f"[waits](#rules-that-wait) for {code(alert.waits)}"
-    return alert.name, rules, alert.differs.strip()
-
-
-def waiting(collections: tuple[Collection, ...]) -> str:
-    """The rules that wait, by the family that they wait for."""
-    families: dict[str, list[str]] = {}
-    for one in collections:
-        for alert in one.alerts:
-            if alert.waits:
-                families.setdefault(alert.waits, []).append(f"# {alert.name}\n{alert.later.strip()}")
-    return "\n\n".join(f"### {family}\n\n" + yaml_block("\n".join(rules)) for family, rules in sorted(families.items()))
+    return alert.name, ", ".join(map(code, alert.rules)), alert.differs.strip()

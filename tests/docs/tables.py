@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.docs.text import code, row, table
-from zkalert.metrics import FAMILIES, Family, Field, Kind, format_duration
+from zkalert.metrics import FAMILIES, ZNODES, Family, Field, Kind, Unit, format_duration
 from zkalert.render.allowed import FILTERS, FUNCTION, VARIABLES
 
 VARIABLE_HELP = {
@@ -20,8 +20,8 @@ VARIABLE_HELP = {
     "since": "when the condition became true",
     "duration": "for how long it has been true",
     "state": "the phase that the message tells: `firing`, `escalated`, `repeated` or `resolved`",
-    "host": "the host's name; its labels are attributes",
-    "instance": "the mount, disk, interface or core; its labels are attributes; empty without one",
+    "host": "the host's name, or the ensemble's; the labels of a host are attributes",
+    "instance": "the mount, disk, znode or process; its labels are attributes; empty without one",
     "labels": "the rule's labels",
 }
 FILTER_HELP = {
@@ -43,6 +43,10 @@ FILTER_HELP = {
     "trim": "without blanks around it",
     "upper": "in upper case",
 }
+PARTS_OF_DATA = {
+    "/pointer": "A part of its data, which is JSON, by its pointer.",
+    "~regex": "The first group of a match in its data.",
+}
 
 _NOW = 'what another metric of the same host, and instance, says at this moment: `now("memory_usage.available")`'
 
@@ -63,7 +67,8 @@ def _about(family: Family) -> Iterator[str]:
     yield family.help
     yield f"Published every {format_duration(family.interval)}."
     if family.instance_kind is not None and family.has_whole:
-        yield f'Without [`instances`](#instances) the host as a whole; with `"*"` each {family.instance_kind}.'
+        what = "host" if family.of_hosts else "ensemble"
+        yield f'Without [`instances`](#instances) the {what} as a whole; with `"*"` each {family.instance_kind}.'
     elif family.instance_kind is not None:
         yield f"Always by {family.instance_kind}."
     if family.main is None:
@@ -74,6 +79,13 @@ def _field(field: Field, *, is_main: bool) -> tuple[str, ...]:
     name = f"**{field.name}**" if is_main else code(field.name)
     kind = f"counter, judged in {field.judged_unit.value}" if field.kind is Kind.COUNTER else field.kind.value
     return name, field.unit.value, kind, field.help
+
+
+def znodes() -> str:
+    """The fields that every znode has, and how parts of its data are named."""
+    rows = [_field(field, is_main=field.name == "exists") for field in ZNODES.fields.values()]
+    rows += [(code(name), Unit.ANY.value, Kind.ANY.value, text) for name, text in PARTS_OF_DATA.items()]
+    return table(("field", "unit", "kind", "meaning"), rows)
 
 
 def variables() -> str:

@@ -9,8 +9,11 @@ import threading
 
 from zkalert import clock, zk
 from zkalert.agent.actions import ActionRunner, Settings
+from zkalert.agent.configured import Configured
+from zkalert.agent.limits import AskedLimits
 from zkalert.config import Config, zookeeper_of
 from zkalert.journal import FILE_NAME, History
+from zkalert.metrics import SAMPLED
 from zkalert.model import ZookeeperSettings
 from zkalert.sampler import Sampler, machine_id
 from zkalert.tree import Tree
@@ -49,6 +52,7 @@ def run(config: Config, stop: threading.Event) -> None:
 
 def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, stop: threading.Event) -> None:
     tree, machine = Tree(zookeeper.root), machine_id(config.state_dir)
+    configured = Configured(config, machine)
     history = History(config.state_dir / FILE_NAME, config.history.max_age, config.history.max_size)
     try:
         sampler = Sampler(
@@ -59,6 +63,10 @@ def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, sto
             machine=machine,
             intervals=config.intervals,
             keep=lambda samples: history.append(samples, config.host),
+            configured=configured.readers,
+            asked=AskedLimits(client, tree, SAMPLED),
+            resting=config.publishing.resting,
+            fast=config.publishing.fast,
         )
         folder = config.source.parent if config.source else None
         actions = ActionRunner(
@@ -70,12 +78,14 @@ def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, sto
             is_ours=lambda: sampler.has_name,
         )
         threading.Thread(target=_connect, args=(client, actions, stop), name="connect", daemon=True).start()
+        configured.start()
         try:
             while not stop.is_set():
                 next_at = sampler.step(clock.monotonic())
                 clock.wait(stop, next_at - clock.monotonic())
         finally:
             actions.stop()
+            configured.stop()
     finally:
         history.close()
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
 from zkalert.backtest.past import Choice, Past, Source, glance
-from zkalert.metrics import FAMILIES, Kind
+from zkalert.metrics import Kind, family_of
 from zkalert.model import Problem, Sample, Value, ZkalertError
 from zkalert.tree import MAX_TEXT, decode_sample
 
@@ -90,7 +90,7 @@ class _Cadence:
     __slots__ = ("_gaps", "_last", "_usual")
 
     def __init__(self, family: str) -> None:
-        self._usual = FAMILIES[family].interval
+        self._usual = family_of(family).interval
         self._gaps: deque[float] = deque(maxlen=_GAPS)
         self._last: float | None = None
 
@@ -216,7 +216,7 @@ def _moment(text: str) -> float | None:
 
 def _value(family: str, field: str, text: str) -> Value | None:
     """The value of a field that is written as `text`; None where it is none."""
-    known = FAMILIES[family].fields.get(field)
+    known = family_of(family).fields.get(field)
     if known is not None and known.kind is Kind.TEXT:
         return text if len(text) <= MAX_TEXT else None
     try:

@@ -36,6 +36,7 @@ from zkalert.backtest.show import Result, as_json, as_text, damage
 from zkalert.cli import EXIT_OK, common
 from zkalert.cli.formats import format_option
 from zkalert.config import Config
+from zkalert.documents import RuleSource
 from zkalert.journal import FILE_NAME, HistoryReader
 from zkalert.metrics import QuantityError, parse_duration
 from zkalert.model import DocumentError, Rule, UsageError, ZkalertError
@@ -68,7 +69,7 @@ _PATH: click.Path = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("rules", metavar="[RULES]...", nargs=-1, type=_PATH)
+@click.argument("rules", metavar="[RULES]...", nargs=-1, type=common.RULES)
 @click.option(
     "--history",
     "histories",
@@ -81,7 +82,12 @@ _PATH: click.Path = click.Path(path_type=Path)
 @click.option("--since", metavar="WHEN", callback=_moment, help="From when: 7d (before now), 2026-11-23T17:00Z.")
 @click.option("--until", metavar="WHEN", callback=_moment, help="Until when, in the same form.")
 @click.option(
-    "--compare", "old_rules", metavar="OLD_RULES", multiple=True, type=_PATH, help="Rules to compare with; repeatable."
+    "--compare",
+    "old_rules",
+    metavar="OLD_RULES",
+    multiple=True,
+    type=common.RULES,
+    help="Rules to compare with; repeatable.",
 )
 @click.option("--host", "hosts", metavar="NAME", multiple=True, help="Only samples of this host; may be repeated.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every episode and every message.")
@@ -89,20 +95,20 @@ _PATH: click.Path = click.Path(path_type=Path)
 @common.options()
 def backtest(  # noqa: PLR0913, PLR0917 - one for each option
     options: common.Options,
-    rules: tuple[Path, ...],
+    rules: tuple[RuleSource, ...],
     histories: tuple[Path, ...],
     since: float | None,
     until: float | None,
-    old_rules: tuple[Path, ...],
+    old_rules: tuple[RuleSource, ...],
     hosts: tuple[str, ...],
     verbose: bool,
     format_: str,
 ) -> int:
     """Play the recorded past to rules, and show what they would have said.
 
-    RULES are files or folders; without any, those of the configuration. The engine's own code decides, on the clock
-    of the samples; nothing is sent. Windows are full by --since: what lies before it is played, and not reported.
-    Exit code 0: done, 1: a history or rules that cannot be used, 2: wrong usage.
+    RULES are files, folders or packs (pack:NAME); without any, those of the configuration. The engine's own code
+    decides, on the clock of the samples; nothing is sent. Windows are full by --since: what lies before it is played,
+    and not reported. Exit code 0: done, 1: a history or rules that cannot be used, 2: wrong usage.
     """
     if since is not None and until is not None and since >= until:
         raise UsageError("--since has to lie before --until")
@@ -128,9 +134,11 @@ def backtest(  # noqa: PLR0913, PLR0917 - one for each option
     return EXIT_OK
 
 
-def _rules(paths: Sequence[Path], config: Config) -> tuple[Rule, ...]:
-    """The rules in files and folders. Raises DocumentError where one is wrong."""
-    found = rulefile.load(paths, channels=config.channels or None, intervals=config.intervals)
+def _rules(sources: Sequence[RuleSource], config: Config) -> tuple[Rule, ...]:
+    """The rules in files, folders and packs. Raises DocumentError where one is wrong."""
+    found = rulefile.load(
+        sources, channels=config.channels or None, intervals=config.intervals, ensembles=config.ensembles
+    )
     if not found.is_usable:
         raise DocumentError(found.findings)
     return found.rules

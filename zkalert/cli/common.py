@@ -14,9 +14,11 @@ from typing import Any, TextIO, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from zkalert import config
 from zkalert.cli import logs
+from zkalert.documents import PackError, RuleSource, rule_source
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -68,6 +70,27 @@ def options(*, rules: bool = False, host: bool = False) -> Callable[[_Command], 
 _FLAGS = ("config", "zookeeper", "root", "state_dir", "host", "rules")
 _PATH: click.Path = click.Path(path_type=Path)
 
+
+class _Rules(click.ParamType):  # type: ignore[type-arg] # it is not generic in every click
+    """A rule file, a folder of them, or a pack."""
+
+    name = "path"
+
+    def convert(self, value: str | RuleSource, param: click.Parameter | None, ctx: click.Context | None) -> RuleSource:
+        if not isinstance(value, str):
+            return value
+        try:
+            return rule_source(value, Path())
+        except PackError as error:
+            self.fail(f"{error}; {error.cure}", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _PATH.shell_complete(ctx, param, incomplete)
+
+
+RULES = _Rules()
+"""The type of arguments and options that name rules."""
+
 _SHARED = (
     click.option(
         "--config",
@@ -111,9 +134,9 @@ _RULES = click.option(
     "--rules",
     "rules_flag",
     metavar="PATH",
-    type=_PATH,
+    type=RULES,
     multiple=True,
-    help="A rule file or a folder of them, in place of the configuration's; may be repeated.",
+    help="A rule file, a folder of them or pack:NAME, in place of the configuration's; may be repeated.",
 )
 
 

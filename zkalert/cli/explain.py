@@ -12,7 +12,7 @@ from zkalert import survey
 from zkalert.cli import common, local, logs
 from zkalert.cli.formats import format_option
 from zkalert.cli.inforce import rule_named, rules_of, unknown
-from zkalert.evaluate import families_of, matches_host
+from zkalert.evaluate import families_of, is_of_hosts, looks_at
 from zkalert.journal import FILE_NAME
 from zkalert.metrics import HOST_FAMILY
 from zkalert.model import MEMBERS_HOST, Of, Outcome, Rule, ZkalertError
@@ -48,6 +48,7 @@ def explain(
     with survey.connected(settings) as reader:
         names = (rule.name, *sorted(survey.inhibitors_of(rule, rules)))
         seen = reader.read({*families_of(rule), HOST_FAMILY}, names)
+        seen = survey.with_ensembles(seen, reader, [rule], local.ensembles_of(config))
         if host is not None and host not in seen.hosts:
             raise ZkalertError(_no_host(host, seen))
         spans = survey.spans(rule)
@@ -58,13 +59,14 @@ def explain(
     found = {one.key: one for one in survey.series_of(rule, seen)}
     channels = {name: channel_targets(channel) for name, channel in config.channels.items()}
     stories = survey.stories([found[one.key] for one in chosen], seen, rules, channels, config.routes)
+    kind = [one for one in seen.hosts.values() if one.info.is_ensemble is not is_of_hosts(rule)]
     explanation = Explanation(
         rule=rule,
         at=seen.at,
         engines=seen.engines,
         is_owned=seen.is_owned,
-        hosts=len(seen.hosts),
-        looked_at=sum(matches_host(rule, one.info) for one in seen.hosts.values()),
+        hosts=len(kind),
+        looked_at=sum(looks_at(rule, one.info) for one in kind),
         others=_others(rule, seen, host),
         stories=tuple(stories),
         most=len(stories) if is_all else _SHOWN_SERIES,
@@ -112,7 +114,7 @@ def _is_of_host(one: survey.Series, seen: survey.Survey, host: str) -> bool:
         return one.host == host
     info = seen.hosts[host].info
     group = None if across.by is None else info.labels.get(across.by, "")
-    return one.host == MEMBERS_HOST and one.instance == group and matches_host(one.rule, info)
+    return one.host == MEMBERS_HOST and one.instance == group and looks_at(one.rule, info)
 
 
 def _rank(one: survey.Series) -> int:
@@ -123,5 +125,7 @@ def _rank(one: survey.Series) -> int:
 
 def _others(rule: Rule, seen: survey.Survey, host: str | None) -> tuple[tuple[str, str], ...]:
     """The hosts that the rule does not look at, and why; only the one that was asked for, where one was."""
-    infos = (one.info for name, one in seen.hosts.items() if host in (None, name))
+    if not is_of_hosts(rule):
+        return ()
+    infos = (one.info for name, one in seen.hosts.items() if host in (None, name) and not one.info.is_ensemble)
     return tuple((info.name, why) for info in infos if (why := survey.why_not_host(rule, info)))

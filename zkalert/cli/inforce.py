@@ -23,14 +23,20 @@ def rules_of(config: Config) -> tuple[Rule, ...]:
     does not answer.
     """
     if config.rules:
-        found = rulefile.load(config.rules, channels=config.channels, intervals=config.intervals)
+        found = rulefile.load(
+            config.rules, channels=config.channels, intervals=config.intervals, ensembles=config.ensembles
+        )
     elif config.published_rules.is_followed:
         with connected(local.zookeeper_of(config)) as session:
             published = rulesets.published(*session)
         if published is None:
             raise UsageError("no rules are published yet; `zkalert rules push` does that")
         found = rulefile.load_texts(
-            published.files, channels=config.channels, intervals=config.intervals, allowed=allowed(config)
+            published.files,
+            channels=config.channels,
+            intervals=config.intervals,
+            ensembles=config.ensembles,
+            allowed=allowed(config),
         )
     else:
         raise UsageError("no rules: name files or folders with --rules PATH, or under rules: in zkalert.yaml")

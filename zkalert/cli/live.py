@@ -16,7 +16,7 @@ from rich.text import Text
 
 from zkalert.cli import logs
 from zkalert.engine import HostStatus, Listener, Status, Told
-from zkalert.metrics import FAMILIES, Unit, field_of, format_duration, format_quantity, format_value
+from zkalert.metrics import Unit, family_of, field_of, format_duration, format_quantity, format_value
 from zkalert.model import (
     Alert,
     Effect,
@@ -62,6 +62,7 @@ _KIND_STYLES = {
 _FIXED_ROWS = 16  # of titles, heads, rules and the lines below
 _LEAST_ROWS = 3
 _MOST_VALUE = 30  # characters of a text, or of what it is held against
+_LEAST_WHERE = 24  # characters
 _RECENT = 30.0  # seconds that a resolved alert stays in the table
 
 
@@ -144,10 +145,7 @@ class LiveView(Listener):
                 f"   |   commands: {self._run} run",
                 style="dim",
             ),
-            Text(
-                f"{status.samples} samples, {status.watches} watches, {status.rules} rules   |   Ctrl-C ends",
-                style="dim",
-            ),
+            Text(f"{_counts(status)}   |   Ctrl-C ends", style="dim"),
         )
 
     def _head(self, status: Status) -> Text:
@@ -163,6 +161,10 @@ class LiveView(Listener):
             text.append("watching", style="green")
         for code, count in status.problems.items():
             text.append(f"   {count} unusable samples ({code})", style="red")
+        if status.unusable:
+            text.append(f"   {status.unusable} znodes that cannot be read or used", style="red")
+        if status.unreached:
+            text.append(f"   no connection to {', '.join(status.unreached)}", style="bold red")
         return text
 
     def _alert_table(self, status: Status, rows: int) -> Iterator[RenderableType]:
@@ -179,7 +181,7 @@ class LiveView(Listener):
             key=lambda alert: (_ORDER.index(alert.state), -alert.severity.rank, alert.since, alert.rule, alert.host)
         )
         for alert in alerts[:rows]:
-            table.add_row(*_alert_row(alert, status.now))
+            table.add_row(*_alert_row(alert, status.now, max(_LEAST_WHERE, self._console.width // 3)))
         if not alerts:
             table.add_row(Text("none", style="dim"))
         yield table
@@ -199,6 +201,13 @@ class LogHandler(logging.Handler):
             return  # shown as a message
         style = "red" if record.levelno >= logging.ERROR else "yellow"
         self._console.print(Text(self.format(record), style=style))
+
+
+def _counts(status: Status) -> str:
+    counts = f"{status.samples} samples, {status.watches} watches, {status.rules} rules"
+    if not status.znodes:
+        return counts
+    return f"{counts}, {status.znodes:,} znode{'s' if status.znodes != 1 else ''}"
 
 
 def _table(title: str) -> Table:
@@ -243,7 +252,7 @@ def _cell(host: HostStatus, metric: Metric) -> Text:
 def _shown_value(observation: Observation, metric: Metric) -> float | None:
     """The family's own value, or the largest of its instances where it has none."""
     sample = observation.sample
-    if FAMILIES[metric.family].has_whole:
+    if family_of(metric.family).has_whole:
         return _number(sample.values, metric.field)
     numbers = (_number(values, metric.field) for values in sample.instances.values())
     return max((number for number in numbers if number is not None), default=None)
@@ -254,19 +263,28 @@ def _number(values: Mapping[str, Any], field: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _alert_row(alert: Alert, now: float) -> Iterable[Text]:
+def _alert_row(alert: Alert, now: float, most_where: int) -> Iterable[Text]:
     since = alert.resolved_at if alert.state is State.RESOLVED else alert.since
     severity = worst(alert) if alert.state is State.RESOLVED else alert.severity
     return (
         Text(alert.state.value, style=_STATE_STYLES[alert.state]),
         Text(severity.value, style=_SEVERITY_STYLES[severity]),
         Text(alert.rule),
-        _plain(where(alert, between=" ")),
+        _place(where(alert, between=" "), most_where),
         _value_cell(alert),
         _short(condition(alert)),
         Text(format_duration(max(0.0, round(now - (since or now))))),
         Text(alert.id, style="dim"),
     )
+
+
+def _place(text: str, most: int) -> Text:
+    """Where an alert is; of a long path the end tells more than the middle."""
+    place = text.translate(logs.CONTROL)
+    if len(place) > most:
+        head = most // 3
+        place = f"{place[:head]}…{place[head + 1 - most :]}"
+    return Text(place)
 
 
 def _value_cell(alert: Alert) -> Text:

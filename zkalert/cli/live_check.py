@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TextIO
 from zkalert import config, documents, survey
 from zkalert.cli import findings, local, logs
 from zkalert.cli.explain import await_next
-from zkalert.evaluate import families_of, matches_host
+from zkalert.evaluate import families_of, is_of_hosts, looks_at
 from zkalert.metrics import HOST_FAMILY, nearest
 from zkalert.model import Comparator, Finding, HostInfo, Level, Metric, Outcome, Rule, UsageError, ZkalertError
 
@@ -66,12 +66,15 @@ class LiveCheck:
         `settings` None: the configuration was not read with the rules, or is wrong. Raises UsageError where no
         ZooKeeper is configured, DocumentError where the configuration is wrong.
         """
-        zookeeper = local.zookeeper_of(config.load(self._flags) if settings is None else settings)
+        settings = config.load(self._flags) if settings is None else settings
+        zookeeper = local.zookeeper_of(settings)
+        ensembles = local.ensembles_of(settings)
         self._root = zookeeper.root
         rules = [rule for file in self._files for rule in file.rules]
         try:
             with survey.connected(zookeeper) as reader:
                 seen = reader.read({family for rule in rules for family in families_of(rule)} | {HOST_FAMILY})
+                seen = survey.with_ensembles(seen, reader, rules, ensembles)
                 series = {rule.name: survey.series_of(rule, seen) for rule in rules if rule.enabled}
                 fuller = await_next(reader, seen, (one for some in series.values() for one in some))
         except UsageError:
@@ -82,7 +85,7 @@ class LiveCheck:
         for rule in rules:
             if survey.awaited(series.get(rule.name, ()), seen)[0]:
                 series[rule.name] = survey.series_of(rule, fuller)
-        self._hosts = len(seen.hosts)
+        self._hosts = sum(not host.info.is_ensemble for host in seen.hosts.values())
         self._rows = tuple(_row(rule, seen, series.get(rule.name, ())) for rule in rules)
         if not seen.hosts:
             self.problem = f"no host publishes below {zookeeper.root}, so no rule could be held against one"
@@ -133,12 +136,16 @@ class LiveCheck:
             yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
     def _cells(self, row: Row) -> tuple[str, ...]:
-        hosts = f"{row.looks_at} of {self._hosts}"
+        hosts = f"{row.looks_at} of {self._hosts}" if is_of_hosts(row.rule) else _ensembles(row.looks_at)
         if not row.rule.enabled:
             return (row.rule.name, hosts, "", "", "off")
         unknown = f", {row.unknown} not known here" if row.unknown else ""
         now = f"{row.true} of {row.series} true{unknown}" if row.series else "nothing"
         return (row.rule.name, hosts, str(row.publish), str(row.series), now)
+
+
+def _ensembles(count: int) -> str:
+    return "1 ensemble" if count == 1 else f"{count} ensembles"
 
 
 def _row(rule: Rule, seen: survey.Survey, series: Iterable[survey.Series]) -> Row:
@@ -155,7 +162,7 @@ def _row(rule: Rule, seen: survey.Survey, series: Iterable[survey.Series]) -> Ro
 
 
 def _hosts(rule: Rule, seen: survey.Survey) -> list[survey.HostSeen]:
-    return [host for host in seen.hosts.values() if matches_host(rule, host.info)]
+    return [host for host in seen.hosts.values() if looks_at(rule, host.info)]
 
 
 def _metrics(rule: Rule) -> Mapping[Metric, None]:
@@ -189,12 +196,15 @@ def _what_is_wrong(rule: Rule, seen: survey.Survey) -> tuple[str, str, str, str]
     """Code, message, what was expected and a hint, of a rule that meets nothing."""
     hosts = _hosts(rule, seen)
     if not hosts:
-        infos = [host.info for host in seen.hosts.values()]
+        infos = [host.info for host in seen.hosts.values() if not host.info.is_ensemble]
         message = f"{rule.name} looks at none of the hosts that are there"
-        return "no-host", message, f"one of {_listed(seen.hosts)}", _near(rule, infos)
+        return "no-host", message, f"one of {_listed(info.name for info in infos)}", _near(rule, infos)
     for metric in _metrics(rule):
         if not any(_publishes(host, metric, rule) for host in hosts):
             names = _listed(host.info.name for host in hosts)
+            if not is_of_hosts(rule):
+                message = f"{rule.name} finds no {metric} now in {names}"
+                return "no-metric", message, "a znode that is there, if it ought to be by now", ""
             expected = f"a metric that one of them publishes: `zkalert metrics --host {hosts[0].info.name}`"
             return "no-metric", f"no host that {rule.name} looks at publishes {metric} ({names})", expected, ""
     return None

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from zkalert.config import Config
+from zkalert.localzk.reaching import folder, settings, zookeeper_of
+from zkalert.metrics import OWN_ENSEMBLE, nearest
+from zkalert.model import EnsembleSettings, UsageError
 
-from zkalert import config
-from zkalert.localzk import local_password, running_hosts
-from zkalert.model import ZookeeperSettings
-
-_SESSION_TIMEOUT = 4.0
-
-
-def folder(state_dir: Path) -> Path:
-    """Where the local server keeps its data."""
-    return state_dir / "zookeeper"
+__all__ = ["ensemble_of", "ensembles_of", "folder", "settings", "zookeeper_of"]
 
 
-def settings(hosts: str, state_dir: Path) -> ZookeeperSettings:
-    """How the local server is reached."""
-    digest = f"zkalert:{local_password(state_dir)}"
-    return ZookeeperSettings(hosts=hosts, digest=digest, session_timeout=_SESSION_TIMEOUT)
+def ensembles_of(config: Config) -> dict[str, EnsembleSettings]:
+    """All ensembles that rules may look at, the own one too. Raises UsageError where there is no own one."""
+    return {OWN_ENSEMBLE: ensemble_of(config, OWN_ENSEMBLE), **config.ensembles}
 
 
-def zookeeper_of(given: config.Config) -> ZookeeperSettings:
-    """The configured ensemble, or else the one that `zkalert up` runs now. Raises UsageError where there is none."""
-    hosts = "" if given.zookeeper is not None else running_hosts(folder(given.state_dir))
-    return settings(hosts, given.state_dir) if hosts else config.zookeeper_of(given)
+def ensemble_of(config: Config, name: str) -> EnsembleSettings:
+    """How one ensemble is reached, whether there are others or not. Raises UsageError for one that is not known."""
+    if name == OWN_ENSEMBLE:
+        return EnsembleSettings(zookeeper=zookeeper_of(config), members=config.members)
+    found = config.ensembles.get(name)
+    if found is None:
+        known = [OWN_ENSEMBLE, *sorted(config.ensembles)]
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else "known: " + ", ".join(known)
+        raise UsageError(f'no ensemble "{name}" in the configuration; {hint}')
+    return found

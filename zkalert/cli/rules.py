@@ -20,6 +20,7 @@ from zkalert.cli import EXIT_FINDINGS, EXIT_OK, common, findings, local, logs, r
 from zkalert.cli.formats import format_option
 from zkalert.cli.session import Session, connected
 from zkalert.config import Config
+from zkalert.documents import RuleSource
 from zkalert.model import Publication, ZkalertError
 from zkalert.store import rulesets
 from zkalert.store.rulesets import BadRuleSet, Pointer
@@ -28,7 +29,7 @@ from zkalert.tree import MAX_TEXT, content_digest
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _NOTHING = "no rules are published; `zkalert rules push` does that"
-_PATHS = click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+_PATHS = click.argument("paths", metavar="[PATH]...", nargs=-1, type=common.RULES)
 _FORMAT = format_option("text", "Text for people, or JSON.")
 
 
@@ -73,13 +74,13 @@ def rules() -> None:
 @_PATHS
 @_publishing
 @common.options()
-def push(options: common.Options, paths: tuple[Path, ...], comment: str, author: str, expect: str | None) -> None:
+def push(options: common.Options, paths: tuple[RuleSource, ...], comment: str, author: str, expect: str | None) -> None:
     """Check rule files, and make them the published set, in place of all that was published before.
 
-    Without PATH: the files that zkalert.yaml names. They are checked as `zkalert validate` does; with an error
-    nothing is published. Commands and literal URLs are refused unless published_rules: in zkalert.yaml allows them,
-    here and on each engine. Standard output gets the id of the set. Exit code 0: published, or nothing to do, 1:
-    findings, or somebody else was faster, 2: wrong usage.
+    PATH may be a pack, as pack:kafka. Without PATH: what zkalert.yaml names. They are checked as `zkalert validate`
+    does; with an error nothing is published. Commands and literal URLs are refused unless published_rules: in
+    zkalert.yaml allows them, here and on each engine. Standard output gets the id of the set. Exit code 0: published,
+    or nothing to do, 1: findings, or somebody else was faster, 2: wrong usage.
     """
     config = options.load()
     files = rulesource.gather(config, paths)
@@ -157,7 +158,7 @@ def pull(options: common.Options, folder: Path, set_: str, force: bool) -> None:
 @_PATHS
 @_FORMAT
 @common.options()
-def diff(options: common.Options, paths: tuple[Path, ...], format_: str) -> int:
+def diff(options: common.Options, paths: tuple[RuleSource, ...], format_: str) -> int:
     """Show what a push of these files would change: rules by name, and files line by line.
 
     Without PATH: the files that zkalert.yaml names. Exit code 0: no difference, 1: some, 2: wrong usage.

@@ -15,6 +15,7 @@ from zkalert import rulefile
 from zkalert.cli import findings
 from zkalert.cli.validate import UrlChecker, shown_name
 from zkalert.config import Config
+from zkalert.documents import Pack, RuleSource
 from zkalert.model import DocumentError, Level, UsageError, ZkalertError
 
 
@@ -29,40 +30,44 @@ class Files:
         return {self.shown[name]: content for name, content in self.contents.items()}
 
 
-def gather(config: Config, paths: tuple[Path, ...]) -> Files:
+def gather(config: Config, sources: tuple[RuleSource, ...]) -> Files:
     """The rule files that are named, or else those of the configuration.
 
-    In a set a file has its path below the folder that was named; one that was named itself has its own name. Raises
-    UsageError where there are none, where two would have the same name, or where one is no rule file by its name;
-    DocumentError where one cannot be read.
+    In a set a file has its path below the folder that was named; one that was named itself has its own name, and a
+    pack stands in the folder `packs`. Raises UsageError where there are none, where two would have the same name, or
+    where one is no rule file by its name; DocumentError where one cannot be read.
     """
-    chosen = paths or config.rules
+    chosen = sources or config.rules
     if not chosen:
         raise UsageError("no rules: name files or folders, or have them under rules: in zkalert.yaml")
     contents: dict[str, bytes] = {}
     shown: dict[str, str] = {}
-    for name, file in _named(chosen):
-        known_as = shown_name(file)
+    for name, known_as, content in _named(chosen):
         if shown.get(name, known_as) != known_as:
             raise UsageError(
                 f"{shown[name]} and {known_as} would both be called {name}; name the folder that holds them both"
             )
-        content, unreadable = rulefile.read(file)
-        if unreadable is not None:
-            raise DocumentError((unreadable,))
         contents[name], shown[name] = content, known_as
     if not contents:
         raise UsageError(f"no rule files (*.yaml, *.yml) below {', '.join(map(str, chosen))}")
     return Files(contents=contents, shown=shown)
 
 
-def _named(paths: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-    for path in paths:
-        for file in rulefile.files_in(path):
+def _named(sources: tuple[RuleSource, ...]) -> Iterator[tuple[str, str, bytes]]:
+    """Each file: its name in a set, the one that people know it by, and what it holds."""
+    for source in sources:
+        if isinstance(source, Pack):
+            yield f"packs/{source.file_name}", str(source), source.text()
+            continue
+        for file in rulefile.files_in(source):
             if rulefile.is_config_name(file) or rulefile.is_test_name(file):
                 what = "a configuration" if rulefile.is_config_name(file) else "tests of rules"
                 raise UsageError(f"{file} holds {what} by its name; only rules are published")
-            yield (file.relative_to(path).as_posix() if path.is_dir() else file.name), file
+            content, unreadable = rulefile.read(file)
+            if unreadable is not None:
+                raise DocumentError((unreadable,))
+            name = file.relative_to(source).as_posix() if source.is_dir() else file.name
+            yield name, shown_name(file), content
 
 
 def judge(config: Config, contents: Mapping[str, bytes]) -> rulefile.RuleSet:
@@ -76,6 +81,7 @@ def judge(config: Config, contents: Mapping[str, bytes]) -> rulefile.RuleSet:
         channels=channels,
         check_url=UrlChecker(),
         intervals=config.intervals,
+        ensembles=config.ensembles,
         allowed=allowed(config),
     )
     if not found.is_usable:

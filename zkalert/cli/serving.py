@@ -10,13 +10,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from zkalert import clock, rulefile
 from zkalert.cli import findings, rulesource
 from zkalert.config import Config, zookeeper_of
+from zkalert.documents import RuleSource
 from zkalert.engine import Engine, EngineSettings
 from zkalert.engine.following import Follower
 from zkalert.journal import JOURNAL_NAME
@@ -29,12 +29,16 @@ MOST_FINDINGS = 20
 """How many findings of a set are logged; whoever may publish one may fill no disk."""
 
 
-def engine_settings(config: Config, zookeeper: ZookeeperSettings, rules: tuple[Path, ...]) -> EngineSettings:
+def engine_settings(config: Config, zookeeper: ZookeeperSettings, rules: tuple[RuleSource, ...]) -> EngineSettings:
     """Rules read and checked, with the channels they may name.
 
     Raises DocumentError with every finding, UsageError for a path that does not exist.
     """
-    return _settings(config, zookeeper, rulefile.load(rules, channels=config.channels, intervals=config.intervals))
+    return _settings(
+        config,
+        zookeeper,
+        rulefile.load(rules, channels=config.channels, intervals=config.intervals, ensembles=config.ensembles),
+    )
 
 
 def published_settings(config: Config, published: PublishedSet) -> EngineSettings:
@@ -43,7 +47,11 @@ def published_settings(config: Config, published: PublishedSet) -> EngineSetting
     Raises DocumentError with every finding.
     """
     rule_set = rulefile.load_texts(
-        published.files, channels=config.channels, intervals=config.intervals, allowed=rulesource.allowed(config)
+        published.files,
+        channels=config.channels,
+        intervals=config.intervals,
+        ensembles=config.ensembles,
+        allowed=rulesource.allowed(config),
     )
     return _settings(config, zookeeper_of(config), rule_set)
 
@@ -53,6 +61,8 @@ def _settings(config: Config, zookeeper: ZookeeperSettings, rule_set: rulefile.R
         raise DocumentError(rule_set.findings)
     return EngineSettings(
         zookeeper=zookeeper,
+        members=config.members,
+        ensembles=config.ensembles,
         host=config.host,
         rules=rulefile.with_builtin(rule_set.rules, config.host_down),
         rules_digest=rulefile.digest(rule_set.rules),

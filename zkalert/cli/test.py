@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from zkalert import clock, rulefile, ruletest
+from zkalert import clock, documents, rulefile, ruletest
 from zkalert.cli import EXIT_FINDINGS, EXIT_OK, findings
 from zkalert.cli.formats import format_option
 from zkalert.model import Finding, Level, Rule, UsageError
@@ -109,10 +109,10 @@ class _Rules:
     """Rule files, each set of them read once however many test files name it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, ...], rulefile.RuleSet] = {}
+        self._known: dict[tuple[documents.RuleSource, ...], rulefile.RuleSet] = {}
 
-    def load(self, paths: Iterable[Path]) -> rulefile.RuleSet:
-        key = tuple(paths)
+    def load(self, sources: Iterable[documents.RuleSource]) -> rulefile.RuleSet:
+        key = tuple(sources)
         if key not in self._known:
             self._known[key] = rulefile.load(key)
         return self._known[key]
@@ -159,20 +159,35 @@ def _read(path: Path, name: str, known: _Rules) -> tuple[ruletest.Suite | None, 
         return None, (), found
     rules = suite.rules
     if suite.files:
-        places = [(Path(os.path.normpath(path.parent / file)), place) for file, place in suite.files]
-        missing = [
-            suite.document.finding(place, "no-file", f"{file}: no such file or folder")
-            for file, place in places
-            if not file.exists()
-        ]
+        sources, missing = _sources(suite, path.parent)
         if missing:
-            return None, (), tuple(missing)
-        rule_set = known.load(file for file, _ in places)
+            return None, (), missing
+        rule_set = known.load(sources)
         errors = tuple(finding for finding in rule_set.findings if finding.level is Level.ERROR)
         if errors:
             return None, (), errors
         rules = rule_set.rules
     return suite, rules, ruletest.link(suite, rules)
+
+
+def _sources(suite: ruletest.Suite, folder: Path) -> tuple[tuple[documents.RuleSource, ...], tuple[Finding, ...]]:
+    """The files, folders and packs that a test file names, and findings for those that are not there."""
+    sources: list[documents.RuleSource] = []
+    missing: list[Finding] = []
+    for text, place in suite.files:
+        try:
+            source = documents.rule_source(text, folder)
+        except documents.PackError as error:
+            missing.append(
+                suite.document.finding(place, "wrong-pack", str(error), expected=error.expected, hint=error.hint)
+            )
+            continue
+        if isinstance(source, Path):
+            source = Path(os.path.normpath(source))
+            if not source.exists():
+                missing.append(suite.document.finding(place, "no-file", f"{source}: no such file or folder"))
+        sources.append(source)
+    return tuple(sources), tuple(missing)
 
 
 def _untested(files: Iterable[File]) -> list[str]:

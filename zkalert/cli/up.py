@@ -14,12 +14,15 @@ import click
 from zkalert import agent, clock
 from zkalert.cli import common, local, serving
 from zkalert.config import Config, zookeeper_of
-from zkalert.documents import shipped
+from zkalert.documents import Pack
 from zkalert.engine import Engine, EngineSettings, Listener
 from zkalert.localzk import LocalServer, find_zookeeper
 from zkalert.model import ServerUnavailable, ZkalertError, ZookeeperSettings
 
 log = logging.getLogger("zkalert.up")
+
+_USUAL = (Pack("host"), Pack("zookeeper"))
+"""What is taken without rules of the user's own: whoever runs a Kafka says so."""
 
 
 @click.command()
@@ -29,7 +32,7 @@ def up(options: common.Options, no_ui: bool) -> None:
     """Run everything on this machine: ZooKeeper, sampler, engine, and a table of what goes on.
 
     Without configured ZooKeeper hosts it starts a local server, and stops it at the end. Without rules it takes
-    those that come with zkalert. Ctrl-C ends it.
+    the packs host and zookeeper. Ctrl-C ends it.
     """
     config = options.load()
     # Bad rules are told before anything starts; published ones are not known yet.
@@ -104,9 +107,9 @@ def _work(config: Config, source: serving.Files | serving.Published, *, no_ui: b
 
 
 def _settings(config: Config) -> EngineSettings:
-    """What the engine works with; without rules of the user's own, those that come with zkalert."""
+    """What the engine works with; without rules of the user's own, the usual packs."""
     not_yet = ZookeeperSettings(hosts="")
-    return serving.engine_settings(config, config.zookeeper or not_yet, config.rules or (shipped("rules"),))
+    return serving.engine_settings(config, config.zookeeper or not_yet, config.rules or _USUAL)
 
 
 def _log_above(handler: logging.Handler) -> None:

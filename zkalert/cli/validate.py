@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,7 +69,7 @@ class UrlChecker:
 
 
 @click.command()
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=common.RULES)
 @click.option(
     "--format",
     "format_",
@@ -81,10 +81,13 @@ class UrlChecker:
 @click.option("--strict", is_flag=True, help="Take advice for errors.")
 @click.option("--live", "is_live", is_flag=True, help="Hold the rules against the hosts that publish now, too.")
 @common.options()
-def validate(options: common.Options, paths: tuple[Path, ...], format_: str, strict: bool, is_live: bool) -> int:
+def validate(
+    options: common.Options, paths: tuple[documents.RuleSource, ...], format_: str, strict: bool, is_live: bool
+) -> int:
     """Check rule files, folders of them, and configurations.
 
-    Without PATH: the configuration and the rules that it names. `-` stands for standard input. Whether the channels
+    Without PATH: the configuration and the rules that it names. `-` stands for standard input, pack:NAME for a pack
+    that comes with zkalert. Whether the channels
     exist is checked where there is a configuration. URLs of channels are checked as far as that goes without sending
     anything. With a format for programs, standard output holds nothing else. --live reads what hosts publish from
     ZooKeeper, and says which of them each rule meets. Exit code 0: no errors, 1: errors, 2: wrong usage.
@@ -130,7 +133,7 @@ def _home(flags: config.Flags, *, is_needed: bool) -> Path | None:
 def _check(
     flags: config.Flags,
     home: Path | None,
-    paths: tuple[Path, ...],
+    paths: tuple[documents.RuleSource, ...],
     check_url: UrlChecker,
     live: LiveCheck | None,
 ) -> findings.Report:
@@ -160,9 +163,7 @@ def _check(
     if home is None and len(owns) == 1:  # of several, nobody knows which one a rule file goes with
         settings = owns[0]
     rule_sources = [source for source in sources if not source.is_config]
-    channels = None if settings is None else settings.channels
-    intervals = {} if settings is None else settings.intervals
-    rules, about_rules = _check_rules(rule_sources, channels, intervals, check_url, live)
+    rules, about_rules = _check_rules(rule_sources, settings, check_url, live)
     if live is not None:
         about_rules += live.advice(settings)
     return findings.Report(
@@ -174,11 +175,11 @@ def _check(
 
 def _check_rules(
     sources: Iterable[_Source],
-    channels: Collection[str] | None,
-    intervals: Mapping[str, float],
+    settings: config.Config | None,
     check_url: UrlChecker,
     live: LiveCheck | None,
 ) -> tuple[int, list[Finding]]:
+    """Without `settings` the names of channels and ensembles are not checked."""
     found: list[Finding] = []
     taken: dict[str, str] = {}
     links = rulefile.Links()
@@ -197,11 +198,12 @@ def _check_rules(
         rules, about = rulefile.parse(
             source.text,
             source.name,
-            channels=channels,
+            channels=None if settings is None else settings.channels,
             taken=taken,
             links=links,
             check_url=check_url,
-            intervals=intervals,
+            intervals=None if settings is None else settings.intervals,
+            ensembles=None if settings is None else settings.ensembles,
         )
         found += about
         count += len(rules)
@@ -210,10 +212,15 @@ def _check_rules(
     return count, found + links.findings()
 
 
-def _sources(paths: Iterable[Path]) -> Iterator[_Source]:
-    """Each file once, whatever the number of paths that lead to it, in the order given."""
-    seen: set[Path] = set()
+def _sources(paths: Iterable[documents.RuleSource]) -> Iterator[_Source]:
+    """Each file and pack once, whatever the number of paths that lead to it, in the order given."""
+    seen: set[documents.RuleSource] = set()
     for path in paths:
+        if isinstance(path, documents.Pack):
+            if path not in seen:
+                seen.add(path)
+                yield _Source(path.path, str(path), path.text(), is_config=False)
+            continue
         if path == _STDIN:
             text = sys.stdin.buffer.read(documents.MAX_BYTES + 1)
             yield _Source(path, "<stdin>", text, is_config=_CONFIG_KEY.search(text) is not None)

@@ -19,6 +19,7 @@ from zkalert.config.values import (
     Heartbeat,
     HistorySettings,
     PublishedRules,
+    Publishing,
     ZookeeperLost,
 )
 from zkalert.model import DocumentError, Finding, HostDown, Level, UsageError, ZookeeperSettings
@@ -30,6 +31,7 @@ __all__ = [
     "HistorySettings",
     "HostDown",
     "PublishedRules",
+    "Publishing",
     "ZookeeperLost",
     "find",
     "load",

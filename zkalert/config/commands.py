@@ -21,10 +21,10 @@ def actions(written: Written) -> dict[str, Run]:
 
 def _run(written: Written, raw: str | Sequence[str] | Mapping[str, Any], place: Place) -> Run:
     if not isinstance(raw, Mapping):
-        return Run(command=_command(written, raw, place))
+        return Run(command=command_of(written, raw, place))
     timeout = written.span(raw.get("timeout", "30s"), (*place, "timeout"), least=0.001, most=MAX_TIMEOUT)
     return Run(
-        command=_command(written, raw["run"], (*place, "run")),
+        command=command_of(written, raw["run"], (*place, "run")),
         timeout=timeout,
         user=written.text(raw["user"], (*place, "user")) if "user" in raw else None,
         cwd=str(written.folder / written.text(raw["cwd"], (*place, "cwd"))) if "cwd" in raw else None,
@@ -33,7 +33,7 @@ def _run(written: Written, raw: str | Sequence[str] | Mapping[str, Any], place: 
     )
 
 
-def _command(written: Written, raw: str | Sequence[str], place: Place) -> str | tuple[str, ...]:
+def command_of(written: Written, raw: str | Sequence[str], place: Place) -> str | tuple[str, ...]:
     first = raw if isinstance(raw, str) else raw[0]
     if not first.strip():
         expected = "a line for the shell" if isinstance(raw, str) else "a list that begins with a command"

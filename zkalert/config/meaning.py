@@ -6,23 +6,18 @@ variables, but never a value that was filled in.
 
 from __future__ import annotations
 
-import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zkalert.config import channels, commands
-from zkalert.config.values import Config, Flags, HistorySettings, PublishedRules
-from zkalert.config.written import Written
-from zkalert.documents import Document
+from zkalert.config import channels, commands, ensembles, watched
+from zkalert.config.values import Config, Flags, HistorySettings, PublishedRules, Publishing
+from zkalert.config.written import Place, Written
+from zkalert.documents import Document, Pack, PackError, RuleSource, rule_source
 from zkalert.metrics import SAMPLED, QuantityError, Unit, nearest, parse_quantity
-from zkalert.model import Finding, TlsSettings, UsageError, ZookeeperSettings
+from zkalert.model import Finding, UsageError, ZookeeperSettings
 
-DEFAULT_ROOT = "/zkalert"
-
-_SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
-_SERVERS = "host:port,... and maybe a chroot, as in zk1:2181,zk2:2181/monitoring"
 _PUBLISHED = "zookeeper"
 
 
@@ -76,8 +71,11 @@ class Settings:
             host=self._host(data.get("host")),
             state_dir=self.state_dir,
             zookeeper=self._zookeeper(data.get("zookeeper", {})),
+            members=ensembles.members(self._written, data.get("zookeeper", {}), ("zookeeper",)),
+            ensembles=ensembles.others(self._written),
             labels={name: self._written.text(text, ("labels", name)) for name, text in data.get("labels", {}).items()},
             intervals=self._intervals(data.get("sampler", {}).get("intervals", {})),
+            publishing=self._publishing(data.get("sampler", {})),
             history=self._history(data.get("history", {})),
             rules=self._flags.rules or self._rules(data.get("rules", [])),
             channels=known,
@@ -85,6 +83,9 @@ class Settings:
             host_down=channels.host_down(self._written, known),
             on_zookeeper_lost=channels.zookeeper_lost(self._written, known),
             heartbeat=channels.heartbeat(self._written),
+            processes=watched.processes(self._written),
+            files=watched.files(self._written),
+            commands=watched.commands(self._written),
             actions=commands.actions(self._written),
             may_run=data.get("shell_actions", True),
             published_rules=self._published(data),
@@ -100,44 +101,11 @@ class Settings:
         return (self._written.text(written, ("host",)) if written else "") or socket.gethostname()
 
     def _zookeeper(self, written: Mapping[str, Any]) -> ZookeeperSettings | None:
-        hosts = self._given(self._flags.zookeeper, "--zookeeper", "ZKALERT_ZOOKEEPER", _servers_problem, _SERVERS)
-        if not hosts and "hosts" in written:
-            hosts = self._written.checked(written["hosts"], ("zookeeper", "hosts"), _servers_problem, _SERVERS)
-        root = self._given(self._flags.root, "--root", "ZKALERT_ROOT", _root_problem, "a path such as /zkalert")
-        if not root and "root" in written:
-            root = self._written.checked(
-                written["root"], ("zookeeper", "root"), _root_problem, "a path such as /zkalert"
-            )
-        timeout = written.get("session_timeout", "10s")
-        seconds = self._written.span(timeout, ("zookeeper", "session_timeout"), least=1.0, most=60.0)
-        digest = self._digest(written.get("auth", {}))
-        tls = self._tls(written["tls"]) if "tls" in written else None
-        if not hosts:
-            return None
-        return ZookeeperSettings(
-            hosts=hosts,
-            # A chroot is a root already.
-            root=root or ("/" if hosts.partition("/")[2] else DEFAULT_ROOT),
-            session_timeout=seconds,
-            digest=digest,
-            tls=tls,
+        hosts = self._given(
+            self._flags.zookeeper, "--zookeeper", "ZKALERT_ZOOKEEPER", ensembles.servers_problem, ensembles.SERVERS
         )
-
-    def _digest(self, written: Mapping[str, str]) -> str | None:
-        if "digest" not in written:
-            return None
-        path = ("zookeeper", "auth", "digest")
-        secret = self._written.secret(written["digest"], path)
-        if secret is not None and not re.fullmatch(r"[^:\s]+:.+", secret):
-            self._written.add(path, "wrong-digest", "not of the form user:password", expected="user:password")
-        return secret
-
-    def _tls(self, written: Mapping[str, str]) -> TlsSettings:
-        files = {
-            key: str(self._written.folder / self._written.text(text, ("zookeeper", "tls", key)))
-            for key, text in written.items()
-        }
-        return TlsSettings(ca=files["ca"], cert=files.get("cert"), key=files.get("key"))
+        root = self._given(self._flags.root, "--root", "ZKALERT_ROOT", ensembles.root_problem, ensembles.ROOT)
+        return ensembles.own(self._written, written, hosts, root)
 
     def _intervals(self, written: Mapping[str, str]) -> dict[str, float]:
         intervals = {}
@@ -156,6 +124,19 @@ class Settings:
             intervals[family] = self._written.span(text, path, least=0.1, most=86400.0)
         return intervals
 
+    def _publishing(self, written: Mapping[str, str]) -> Publishing:
+        default = Publishing()
+        resting, fast = default.resting, default.fast
+        if "resting" in written:
+            resting = self._written.span(written["resting"], ("sampler", "resting"), least=1.0, most=3600.0)
+        if written.get("publish") == "full":
+            resting = None
+        if written.get("fast") == "off":
+            fast = None
+        elif "fast" in written:
+            fast = self._written.span(written["fast"], ("sampler", "fast"), least=0.05, most=60.0)
+        return Publishing(resting=resting, fast=fast)
+
     def _history(self, written: Mapping[str, Any]) -> HistorySettings:
         default = HistorySettings()
         max_age, max_size = default.max_age, default.max_size
@@ -171,11 +152,42 @@ class Settings:
                 self._written.add(path, "wrong-size", "less than 1MiB", expected="a size of at least 1MiB")
         return HistorySettings(max_age=max_age, max_size=max_size)
 
-    def _rules(self, written: list[str] | str) -> tuple[Path, ...]:
+    def _rules(self, written: list[str] | str) -> tuple[RuleSource, ...]:
         if isinstance(written, str):  # the word for those that come through ZooKeeper
             return ()
-        folder = self._written.folder
-        return tuple(folder / self._written.text(text, ("rules", index)) for index, text in enumerate(written))
+        sources: list[RuleSource] = []
+        for index, text in enumerate(written):
+            place = ("rules", index)
+            try:
+                source = rule_source(self._written.text(text, place), self._written.folder)
+            except PackError as error:
+                self._written.add(place, "wrong-pack", str(error), expected=error.expected, hint=error.hint)
+                continue
+            if isinstance(source, Pack):
+                self._check_pack(source, sources, place)
+            sources.append(source)
+        return tuple(sources)
+
+    def _check_pack(self, pack: Pack, before: Iterable[RuleSource], place: Place) -> None:
+        """That its ensemble is known, and that no other entry brings rules of the same names."""
+        known = sorted(self._written.data.get("ensembles", {}))
+        if pack.ensemble and pack.ensemble not in known:
+            near = nearest(pack.ensemble, known)
+            self._written.add(
+                place,
+                "unknown-ensemble",
+                f'no ensemble "{pack.ensemble}" in this file',
+                expected="one of " + ", ".join(known) if known else "an ensemble under ensembles:",
+                hint=f"did you mean {near}?" if near else "",
+            )
+        if any(isinstance(other, Pack) and other.name == pack.name for other in before):
+            self._written.add(
+                place,
+                "duplicate-pack",
+                f"the pack {pack.name} is named twice, and rules have names of their own",
+                expected=f"{pack.name} once, or a copy of it with other names",
+                hint=f"`zkalert packs {pack.name}` prints it",
+            )
 
     def _published(self, data: Mapping[str, Any]) -> PublishedRules:
         """What may come through ZooKeeper. Files that a flag names are evaluated in its place."""
@@ -192,24 +204,3 @@ class Settings:
         if given and problem(given):
             raise UsageError(f"{name}: {problem(given)}; expected {expected}")
         return given
-
-
-def _servers_problem(text: str) -> str:
-    """What is wrong with a list of servers, empty where nothing is."""
-    servers, slash, chroot = text.partition("/")
-    for server in servers.split(","):
-        match = _SERVER.fullmatch(server.strip())
-        if match is None:
-            return "not a list of servers"
-        if match[1] and not 1 <= int(match[1]) <= 65535:
-            return "a port beyond 65535"
-    return _root_problem(slash + chroot) if slash else ""
-
-
-def _root_problem(text: str) -> str:
-    """What is wrong with a znode's path, empty where nothing is."""
-    if not text.startswith("/"):
-        return "does not start with /"
-    if text != "/" and any(part in ("", ".", "..") for part in text[1:].split("/")):
-        return "a path with an empty part, . or .."
-    return "" if text.isprintable() else "a path with control characters"

@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zkalert.model import EMPTY, Channel, HostDown, Route, Run, ZookeeperSettings
+from zkalert.documents import RuleSource
+from zkalert.model import (
+    EMPTY,
+    Channel,
+    CheckEntry,
+    EnsembleSettings,
+    FileEntry,
+    HostDown,
+    Members,
+    ProcessEntry,
+    Route,
+    Run,
+    ZookeeperSettings,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +48,17 @@ class PublishedRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """How a sampler writes to ZooKeeper: a family far from all limits every `resting` seconds, or (None) each sample.
+
+    Cheap families with limits are looked at every `fast` seconds beside that (None: never), for crossings alone.
+    """
+
+    resting: float | None = 60.0
+    fast: float | None = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
     """How much a sampler keeps of its own samples: seconds, and bytes on disk."""
 
@@ -51,7 +75,7 @@ class Flags:
     root: str | None = None
     state_dir: Path | None = None
     host: str | None = None
-    rules: tuple[Path, ...] = ()
+    rules: tuple[RuleSource, ...] = ()
 
 
 NO_FLAGS = Flags()
@@ -61,25 +85,33 @@ NO_FLAGS = Flags()
 class Config:
     """Everything a command needs to know, made once.
 
-    `zookeeper` is None where no hosts are configured: `up` then starts a local server. `intervals` holds the families
-    whose cadence was changed (seconds). `rules` are files and folders: absolute those of the file, as given those of
-    flags. `host_down` None switches that rule off. `actions` are the commands that this host offers to run for its
-    own alerts, by name; without `may_run` no command runs at all, here and by this engine. `source` is the file this
-    came from, None without one.
+    `zookeeper` is None where no hosts are configured: `up` then starts a local server. `members` are that ensemble's
+    own servers, `ensembles` the others that rules may read, by name. `intervals` holds the families whose cadence was
+    changed (seconds). `rules` are files and folders (absolute those of the file, as given those of flags) and packs.
+    `host_down` None switches that rule off. `processes`, `files` and `commands` are what its sampler looks at beside
+    what every host has, by name. `actions` are the commands that this host offers to run for its own alerts, by name;
+    without `may_run` no command runs at all, here and by this engine. `source` is the file this came from, None
+    without one.
     """
 
     host: str
     state_dir: Path
     zookeeper: ZookeeperSettings | None = None
+    members: Members = field(default_factory=Members)
+    ensembles: Mapping[str, EnsembleSettings] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     intervals: Mapping[str, float] = field(default_factory=dict)
+    publishing: Publishing = Publishing()
     history: HistorySettings = HistorySettings()
-    rules: tuple[Path, ...] = ()
+    rules: tuple[RuleSource, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
     host_down: HostDown | None = field(default_factory=HostDown)
     on_zookeeper_lost: ZookeeperLost | None = None
     heartbeat: Heartbeat | None = None
+    processes: Mapping[str, ProcessEntry] = field(default_factory=dict)
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    commands: Mapping[str, CheckEntry] = field(default_factory=dict)
     actions: Mapping[str, Run] = field(default_factory=dict)
     may_run: bool = True
     published_rules: PublishedRules = PublishedRules()

@@ -78,7 +78,8 @@ class Written:
         count = len(self._findings)
         text = self.text(written, place)
         if len(self._findings) == count and problem(text):
-            self.add(place, "wrong-value", f"{place[-1]}: {problem(text)}", expected=expected)
+            key = next(part for part in reversed(place) if isinstance(part, str))
+            self.add(place, "wrong-value", f"{key}: {problem(text)}", expected=expected)
         return text
 
     def text(self, written: str, place: Place) -> str:

@@ -21,17 +21,22 @@ from zkalert.config import ZookeeperLost
 from zkalert.dispatch import Dispatcher, Sender, Told
 from zkalert.engine.choosing import Chooser
 from zkalert.engine.chronicle import Chronicle
-from zkalert.engine.evaluator import ActionDone, Evaluator, Input, NewRules
+from zkalert.engine.ensembles import Ensembles
+from zkalert.engine.evaluator import Evaluator
 from zkalert.engine.heartbeat import Heartbeat
+from zkalert.engine.inputs import ActionDone, Input, NewRules
 from zkalert.engine.lifeline import Lifeline
 from zkalert.engine.outlet import Spoken
 from zkalert.engine.status import HostStatus, Status
+from zkalert.engine.thresholds import Thresholds
 from zkalert.journal import Journal, Stamp
 from zkalert.metrics import format_limit, format_value
 from zkalert.model import (
     ActionResult,
     Channel,
     Effect,
+    EnsembleSettings,
+    Members,
     Phase,
     Route,
     Rule,
@@ -71,19 +76,20 @@ STATUS_INTERVAL = 0.25
 MOST_PATIENCE = 60.0  # seconds that a message or a round may take before nobody should count on this engine
 MOST_DETAIL = 1000
 MOST_TAIL = 1024
-HELD_BY_BRAKE = "held by the brake"
 STOOD_STILL = 0.25  # seconds that a wake-up may be late, before the process counts as having been stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What an engine works with: rules that were checked, and the channels.
+    """What an engine works with: rules that were checked, the channels, and the ensembles that rules may watch.
 
     Without `may_run` no command runs. `journal` is the file of what was decided and done, None for none. `folder` is
     where relative commands are found. `show` names families to follow for the eye, even without rules.
     """
 
     zookeeper: ZookeeperSettings
+    members: Members = field(default_factory=Members)
+    ensembles: Mapping[str, EnsembleSettings] = field(default_factory=dict)
     host: str
     rules: tuple[Rule, ...]
     rules_digest: str = ""
@@ -145,6 +151,10 @@ class Engine:
         )
         self._lifeline = Lifeline(zookeeper=settings.zookeeper.hosts, host=settings.host, make_sender=self._make_sender)
         registry = Registry(self._client, tree, self._queue.put)
+        own = EnsembleSettings(zookeeper=settings.zookeeper, members=settings.members)
+        self._ensembles = Ensembles(
+            self._client, own, self._queue.put, ensemble, is_active=lambda: self._evaluator.is_active
+        )
         outbox = Outbox(self._client, tree, SHARD)
         self._dispatcher = Dispatcher(
             outbox,
@@ -168,6 +178,7 @@ class Engine:
         )
         self._evaluator = Evaluator(
             registry=registry,
+            ensembles=self._ensembles,
             store=AlertStore(self._client, tree, SHARD),
             outbox=outbox,
             dispatcher=self._dispatcher,
@@ -179,6 +190,7 @@ class Engine:
             show=settings.show,
         )
         self._registry = registry
+        self._thresholds = Thresholds(self._client, tree)
 
     def run(self) -> None:
         """Work until `stop`. Raises LayoutTooNew for a tree that this version does not know, ZkalertError for one
@@ -243,7 +255,8 @@ class Engine:
         self._settings = settings
         rules = tuple(rule for rule in settings.rules if rule.enabled)
         choose = self._choose = Chooser(rules, settings.channels, settings.routes, self._choose.reached)
-        self._queue.put(NewRules(rules, choose))
+        self._queue.put(NewRules(rules, choose, settings.ensembles))
+        self._thresholds.want(rules, settings.show)
         self._owner.show_soon()
         self._chronicle.reload(settings.rules_digest, sum(not is_builtin(rule) for rule in rules))
         lost = settings.on_zookeeper_lost
@@ -304,9 +317,11 @@ class Engine:
                 return
         self._evaluator.follow()
         self._owner.start()
+        self._thresholds.start()
 
     def _own(self, owned: Owned) -> None:
         self._chronicle.ownership("taken", self._name)
+        self._thresholds.own(owned.fence)
         self._queue.put(owned)
 
     def _connection_changed(self, state: ConnectionState) -> None:
@@ -342,8 +357,7 @@ class Engine:
                     detail=result.detail[:MOST_DETAIL],
                     tail=result.tail[-MOST_TAIL:],
                 )
-                is_braked = run.brake is not None and result.detail.startswith(HELD_BY_BRAKE)
-                self._queue.put(ActionDone(effect, done, run.brake if is_braked else None))
+                self._queue.put(ActionDone(effect, done, run.brake if result.is_braked else None))
         self._listener.told(told)
 
     def _spoken(self, spoken: Spoken) -> None:
@@ -383,6 +397,8 @@ class Engine:
         self._lifeline.stop()
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        self._ensembles.close()
+        self._thresholds.stop()
         self._dispatcher.stop(1.5)
         self._owner.stop(1.0)
         leave(self._client, 1.0)

@@ -11,6 +11,8 @@ def why_uncovered(watcher: RuleWatcher, alert: Alert, hosts: Hosts) -> Reason | 
     """Why no sample will speak of an alert any more; None where one may, or where that is not known yet."""
     if watcher.series_host(alert.host) != alert.host or not watcher.covers(alert.instance):
         return Reason.RULE_CHANGED  # it may have been about one host, and be about many
+    if not watcher.is_of_hosts:
+        return None if watcher.looks_at(alert.host) else Reason.RULE_CHANGED
     if alert.host == MEMBERS_HOST:
         if not hosts.are_known or watcher.looks_at(alert.host, alert.instance):
             return None

@@ -12,26 +12,27 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from zkalert import clock, lifecycle
 from zkalert.dispatch import Dispatcher
 from zkalert.engine.choosing import Chooser
 from zkalert.engine.chronicle import Chronicle
 from zkalert.engine.closing import why_uncovered
+from zkalert.engine.ensembles import Ensembles, EnsembleState
 from zkalert.engine.hosts import Hosts, Unseen
+from zkalert.engine.inputs import ActionDone, Input, NewRules
+from zkalert.engine.ledger import End, Ledger
 from zkalert.engine.orphans import Orphans
-from zkalert.engine.outlet import Outlet, Spoken, hearing, is_kept
+from zkalert.engine.outlet import Outlet, Spoken, hearing
 from zkalert.engine.people import People
-from zkalert.engine.standing import Unwritten, is_over, resumed, series_of
+from zkalert.engine.standing import resumed, series_of
 from zkalert.engine.status import Status
-from zkalert.evaluate import variant
+from zkalert.evaluate import is_of_hosts, variant
 from zkalert.lifecycle import needs_write
-from zkalert.metrics import HOST_FAMILY
+from zkalert.metrics import HOST_FAMILY, OWN_ENSEMBLE
 from zkalert.model import (
-    ActionResult,
     Alert,
-    Brake,
     Effect,
     HostInfo,
     Moment,
@@ -41,13 +42,14 @@ from zkalert.model import (
 )
 from zkalert.rulebook import Rulebook, RuleWatcher
 from zkalert.rulefile import is_builtin
+from zkalert.servers import ServersSeen
 from zkalert.shards import Owned
-from zkalert.store import AlertStore, NotOwner, Outbox, OutOfStep
+from zkalert.store import AlertStore, Outbox
 from zkalert.tree import Tree
 from zkalert.watch import (
+    Acl,
     AliveSeen,
     BadSampleSeen,
-    Event,
     FactSeen,
     FactsSeen,
     FamiliesSeen,
@@ -56,8 +58,10 @@ from zkalert.watch import (
     HostsSeen,
     Registry,
     SampleSeen,
+    ZnodeSeen,
+    ZnodesStirred,
 )
-from zkalert.zk import UNCERTAIN, ConnectionState, KazooException
+from zkalert.zk import ConnectionState
 
 log = logging.getLogger("zkalert.engine")
 
@@ -71,24 +75,6 @@ MOST_RESULTS = 5
 MOST_LATE = 1000
 
 
-class NewRules(NamedTuple):
-    """Another set of rules, checked and whole; `choose` says who hears an effect."""
-
-    rules: tuple[Rule, ...]
-    choose: Chooser
-
-
-class ActionDone(NamedTuple):
-    """A command that an effect ran has ended. `brake` is there where it never began: that held it."""
-
-    effect: Effect
-    result: ActionResult
-    brake: Brake | None = None
-
-
-Input: TypeAlias = Event | ConnectionState | Owned | NewRules | ActionDone
-
-
 class Evaluator:
     """Evaluates samples, steps alerts, writes transitions. All methods belong to one thread.
 
@@ -100,6 +86,7 @@ class Evaluator:
         self,
         *,
         registry: Registry,
+        ensembles: Ensembles,
         store: AlertStore,
         outbox: Outbox,
         dispatcher: Dispatcher,
@@ -113,14 +100,21 @@ class Evaluator:
         self._registry = registry
         self._tree = tree
         self._hosts = Hosts(registry, tree, show)
-        self._store = store
-        self._outbox = outbox
+        self._ensembles = ensembles
         self._dispatcher = dispatcher
         self._ensemble = ensemble
         self._not_owner = not_owner
         self._chronicle = chronicle
         self._outlet = Outlet(dispatcher, say, self._hear)
         self._choose = Chooser((), {}, ())
+        self._ledger = Ledger(
+            store=store,
+            outbox=outbox,
+            dispatcher=dispatcher,
+            outlet=self._outlet,
+            chronicle=chronicle,
+            tree=tree,
+        )
         self._book = Rulebook(self._changed, lambda: secrets.token_hex(8))
         self._orphans = Orphans()
         self._people = People(
@@ -137,11 +131,11 @@ class Evaluator:
             close=self._close,
         )
         self._removed: dict[str, Rule] = {}
-        self._unwritten = Unwritten()
         self._owned: Owned | None = None
         self._is_connected = False
         self._read_back_at: float | None = None
         self._was_blind = True  # since the alerts were read back last
+        self._blind_since: float | None = None  # this process's clock; while its session lived on
         self._blind_until = 0.0
         self._is_unjudged = False  # what there is, by the alerts that were read back
         self._said = ""
@@ -160,6 +154,11 @@ class Evaluator:
             FactsSeen: self._people.facts_seen,
             FactSeen: self._people.fact_seen,
             ActionDone: self._action_done,
+            ZnodeSeen: ensembles.znode_seen,
+            Acl: ensembles.acl_seen,
+            ZnodesStirred: ensembles.stirred,
+            EnsembleState: self._ensemble_changed,
+            ServersSeen: self._servers_seen,
         }
 
     def follow(self) -> None:
@@ -186,7 +185,10 @@ class Evaluator:
         if self._is_unjudged:
             self._is_unjudged = False
             self._judge_unseen(self._hosts.everything())
+            self._judge_unseen(self._ensembles.everything())
             self._people.judge_skew()
+        for seen in self._ensembles.take(mono):
+            self._take(seen.observation, seen.watchers)
         if self._read_back_at is not None and mono >= self._read_back_at:
             if self._was_blind and mono < self._blind_until and not (is_read and self._hosts.are_known):
                 self._read_back_at = mono + READ_AGAIN
@@ -203,8 +205,8 @@ class Evaluator:
         """After `since` (this process's clock) it did not run: whether what held then held on is not known."""
         self._book.blind(since)
         self._book.forgive(clock.monotonic() - since)
-        # Whether a host is alive is told when it changes: to go on counting, it has to be judged once more.
-        self._judge_unseen(self._hosts.lives())
+        # What is told only when it changes has to be judged once more, to go on counting: lives of hosts, and znodes.
+        self._judge_unseen((*self._hosts.lives(), *self._ensembles.everything()))
 
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
@@ -214,13 +216,16 @@ class Evaluator:
             mono = clock.monotonic()
             waits = mono + max(0.0, waits - self._ensemble.at(mono))
             due = waits if due is None else min(due, waits)
+        moves = self._ensembles.next_at()
+        if moves is not None:
+            due = moves if due is None else min(due, moves)
         if self._read_back_at is not None:
             due = self._read_back_at if due is None else min(due, self._read_back_at)
-        return clock.monotonic() if self._is_unjudged or (self._unwritten and self.is_active) else due
+        return clock.monotonic() if self._is_unjudged or (self._ledger.unwritten and self.is_active) else due
 
     def recover(self) -> None:
         """After an error of our own: what is in memory may be half done, what stands in the tree is not."""
-        self._unwritten.clear()
+        self._ledger.unwritten.clear()
         self._outlet.forget()
         self._read_back_at = clock.monotonic() + RECOVER_AFTER
 
@@ -232,7 +237,7 @@ class Evaluator:
     @property
     def is_full(self) -> bool:
         """Whether so much has to be written that what comes had better wait for `settle`."""
-        return len(self._unwritten) >= MOST_UNWRITTEN
+        return len(self._ledger.unwritten) >= MOST_UNWRITTEN
 
     # Samples.
 
@@ -248,19 +253,24 @@ class Evaluator:
             at, arrived = observation.now
             observation = replace(observation, now=Moment(at, arrived - max(0.0, self._ensemble.at(arrived) - at)))
         if observation.sample.family == HOST_FAMILY:
-            observation = self._hosts.with_life(host, observation, observation.now)
+            observation = self._hosts.with_life(host, observation)
         host.latest[observation.sample.family] = observation
         watchers = host.watchers.get(observation.sample.family, ())
-        if not self.is_active:
-            self._book.absorb(observation, watchers, self._now())
-        elif event.is_news:
-            if self._book.next_at is not None:
-                # Those that ended before it was written: it may have been on its way for a while.
-                at, arrived = observation.now
-                self._fire_timers(arrived - max(0.0, self._ensemble.at(arrived) - at))
-            self._book.judge(observation, watchers, observation.now)
+        if event.is_news or not self.is_active:
+            self._take(observation, watchers)
         else:
             self._judge_late(observation, watchers)
+
+    def _take(self, observation: Observation, watchers: Iterable[RuleWatcher]) -> None:
+        """Judge what is new, or only remember it while states may not change."""
+        if not self.is_active:
+            self._book.absorb(observation, watchers, self._now())
+            return
+        if self._book.next_at is not None:
+            # Those that ended before it was written: it may have been on its way for a while.
+            at, arrived = observation.now
+            self._fire_timers(arrived - max(0.0, self._ensemble.at(arrived) - at))
+        self._book.judge(observation, watchers, observation.now)
 
     def _judge_late(self, observation: Observation, watchers: Iterable[RuleWatcher]) -> None:
         """Judge a sample that was not seen when it was written, if it still speaks.
@@ -284,11 +294,16 @@ class Evaluator:
         """Note what has to be written of a change."""
         if not (effects or needs_write(old, new)):
             return
-        full = [self._hosts.with_facts(rule, effect) for effect in effects]
+        full = [self._with_facts(rule, effect) for effect in effects]
         alert, entries = self._outlet.offer(rule, new, full, self._ensemble.now())
         if alert is not new:
             self._book.keep(alert)
-        self._unwritten.add(old, alert, entries, effects[-1].reason if effects else None)
+        self._ledger.note(old, alert, entries, effects[-1].reason if effects else None)
+
+    def _with_facts(self, rule: Rule, effect: Effect) -> Effect:
+        if is_of_hosts(rule):
+            return self._hosts.with_facts(rule, effect)
+        return self._ensembles.with_facts(rule, effect)
 
     def _hear(self, effect: Effect) -> None:
         """What was kept goes out now: those who hear of it will hear of its end."""
@@ -297,7 +312,7 @@ class Evaluator:
             heard = hearing(alert, effect.alert.heard)
             if heard is not alert:
                 self._orphans.keep(heard)
-                self._unwritten.add(alert, heard)
+                self._ledger.note(alert, heard)
             return
         alert = self._book.get(effect.alert.rule, effect.alert.host, effect.alert.instance)
         if alert is not None and alert.episode == effect.alert.episode:
@@ -307,7 +322,7 @@ class Evaluator:
         """Something else than a look changed an alert."""
         if new is not old:
             self._book.keep(new)
-            self._unwritten.add(old, new)
+            self._ledger.note(old, new)
 
     # Timers.
 
@@ -321,47 +336,24 @@ class Evaluator:
     # Writing.
 
     def _write(self) -> None:
-        if not self._unwritten:
+        if not self._ledger.unwritten:
             if self.is_active:
                 self._outlet.flush()
             return
-        changes, transitions = self._unwritten.take()
-        if self._owned is None:
-            self._outlet.forget()
-            return
-        try:
-            self._store.commit(changes, self._owned.fence)
-        except NotOwner:
+        end = self._ledger.write(self._owned)
+        if end is End.WRITTEN:
+            self._removed.clear()
+        elif end is End.DOUBTED:
+            self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
+        elif end is End.NOT_OURS:
             self._disown()
             self._not_owner()
-        except (OutOfStep, KazooException, *UNCERTAIN) as error:
-            # What was applied is not known: nothing of it is acted on before it has been read back.
-            log.warning("a transition was not confirmed (%s); reading the alerts back", type(error).__name__)
-            self._outlet.doubt()
-            self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
-        else:
-            entries = [entry for change in changes for entry in change.entries]
-            self._unwritten.written()
-            self._removed.clear()
-            self._outbox.file(entries)
-            for transition in transitions:  # before what follows from it
-                self._chronicle.transition(transition)
-            # What is kept first, so that it can be released; then what is released, which came before what goes now.
-            self._dispatcher.submit([entry for entry in entries if is_kept(entry)], is_new=True)
-            self._outlet.flush()
-            self._dispatcher.submit([entry for entry in entries if not is_kept(entry)], is_new=True)
-            self._store.delete_soon(
-                self._tree.ack(one.old.episode) for one in transitions if one.old.ack is not None and is_over(one)
-            )
 
     def _disown(self) -> None:
         if self._owned is not None:
             self._chronicle.ownership("lost")
         self._owned = None
-        self._outbox.disown()
-        self._dispatcher.drop()
-        self._unwritten.clear(forgets=True)
-        self._outlet.disown()
+        self._ledger.disown()
 
     def _read_back(self) -> None:
         """Take the state from the tree: at take-over, and after a write that nobody can vouch for."""
@@ -369,23 +361,15 @@ class Evaluator:
         if owned is None or not self._is_connected:
             self._read_back_at = None
             return
-        try:
-            entries = self._outbox.own(owned.fence)
-            stored = self._store.load()
-        except (KazooException, *UNCERTAIN) as error:
-            reason = type(error).__name__
-            if reason != self._said:
-                self._said = reason
-                log.warning("the alerts could not be read back (%s); trying again", reason)
+        standing = self._ledger.load(owned)
+        if standing is None:
             self._read_back_at = clock.monotonic() + READ_BACK_AGAIN
             return
+        entries, stored = standing
         self._read_back_at = None
-        self._said = ""
-        self._unwritten.clear()
-        self._outlet.forget()
         mono = clock.monotonic()
         now = Moment(self._ensemble.at(mono), mono)
-        stood = self._unwritten.where_they_stood(self._book.alerts())
+        stood = self._ledger.unwritten.where_they_stood(self._book.alerts())
         known = self._book.watchers.keys() | self._removed.keys()
         self._orphans.found((record for record in stored if record.rule not in known), mono)
         alerts = [
@@ -396,10 +380,13 @@ class Evaluator:
             if record.rule in known
         ]
         self._book.restore(alerts, now, was_watched=not self._was_blind)
+        if self._blind_since is not None:
+            self._book.blind(self._blind_since, OWN_ENSEMBLE)
+            self._blind_since = None
         self._was_blind = False
         for record, alert in zip((one for one in stored if one.rule in known), alerts, strict=True):
             if (alert.heard, alert.actions) != (record.heard, record.actions):
-                self._unwritten.add(record, alert)  # it was not written, or nobody knows
+                self._ledger.note(record, alert)  # it was not written, or nobody knows
         self._people.acknowledge()
         self._outlet.seed((*self._book.alerts(), *self._orphans), entries, now.at)
         self._dispatcher.submit(entries)
@@ -416,7 +403,10 @@ class Evaluator:
     # Connection, ownership, rules.
 
     def _connection_changed(self, state: ConnectionState) -> None:
+        if self._is_connected and state is not ConnectionState.CONNECTED and self._blind_since is None:
+            self._blind_since = clock.monotonic()
         self._is_connected = state is ConnectionState.CONNECTED
+        self._ensembles.own_connection(state)
         if state is ConnectionState.CONNECTED:
             self._registry.rearm()
             if self._owned is not None:
@@ -438,6 +428,7 @@ class Evaluator:
 
     def _new_rules(self, event: NewRules) -> None:
         self._choose = event.choose
+        self._ensembles.configure(event.ensembles)
         self._outlet.set_rules(event.rules, event.choose)
         self._dispatcher.set_targets(event.choose.reached)
         for name, rule in self._book.set_rules(event.rules).items():
@@ -447,7 +438,8 @@ class Evaluator:
         for name in self._book.watchers:
             self._removed.pop(name, None)
         self._close_uncovered()
-        self._judge_unseen(self._hosts.set_rules(self._book.watchers))
+        unseen = self._ensembles.set_rules(self._book.watchers)
+        self._judge_unseen((*self._hosts.set_rules(self._book.watchers), *unseen))
         self._expect()
         if self._owned is not None:
             # Orphans may have found their rule, and timers their new durations.
@@ -456,7 +448,7 @@ class Evaluator:
 
     def _expect(self) -> None:
         now = self._now()
-        for host in self._hosts.names():
+        for host in (*self._hosts.names(), *self._ensembles.names()):
             self._book.expect(host, now)
 
     def _now(self) -> Moment:
@@ -505,6 +497,17 @@ class Evaluator:
         if observation is not None and host is not None and self.is_active:
             self._book.judge(observation, host.watchers.get(HOST_FAMILY, ()), now)
 
+    def _ensemble_changed(self, event: EnsembleState) -> None:
+        """What held while another ensemble was seen may not hold while it is not."""
+        if event.state is not ConnectionState.CONNECTED and self.is_active:
+            self._book.blind(clock.monotonic(), event.ensemble)
+        self._ensembles.state_seen(event)
+
+    def _servers_seen(self, event: ServersSeen) -> None:
+        seen = self._ensembles.members_seen(event)
+        if seen is not None:
+            self._take(seen.observation, seen.watchers)
+
     # What commands did.
 
     def _action_done(self, event: ActionDone) -> None:
@@ -524,10 +527,10 @@ class Evaluator:
         rule = watcher.variant(alert.host, alert.instance)
         effect = lifecycle.braked(rule, noted, event.result, self._ensemble.now())
         chosen = self._choose.braked(rule, effect, event.brake)
-        full = self._hosts.with_facts(rule, effect)
+        full = self._with_facts(rule, effect)
         told, entries = self._outlet.offer(rule, noted, [full], self._ensemble.now(), chosen=chosen)
         self._book.keep(told)
-        self._unwritten.add(alert, told, entries)
+        self._ledger.note(alert, told, entries)
 
     def status(self) -> Status:
         """A picture of this moment."""
@@ -541,7 +544,10 @@ class Evaluator:
             hosts=self._hosts.status(),
             alerts=tuple(self._book.alerts()),
             orphans=tuple(self._orphans),
-            watches=len(self._registry),
+            watches=len(self._registry) + len(self._ensembles),
             samples=self._samples,
             problems=self._hosts.problems(),
+            znodes=self._ensembles.znodes(),
+            unusable=self._ensembles.problems(),
+            unreached=self._ensembles.unreached(),
         )

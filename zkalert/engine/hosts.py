@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from zkalert.engine.status import HostStatus
 from zkalert.metrics import HOST_FAMILY
 from zkalert.model import Effect, HostInfo, Moment, Observation, Problem, Rule, Sample
-from zkalert.rulebook import RuleWatcher, alive_sample, with_facts
+from zkalert.rulebook import RuleWatcher, alive_sample, with_clock_skew, with_facts
 from zkalert.tree import Tree
 from zkalert.watch import (
     AliveSeen,
@@ -130,10 +130,14 @@ class Hosts:
         if host is None or host.is_alive is is_alive:
             return None
         host.is_alive = is_alive
-        return self.with_life(host, host.latest.get(HOST_FAMILY), now)
+        return self._with_life(host, host.latest.get(HOST_FAMILY), now)
 
-    def with_life(self, host: Host, observation: Observation | None, now: Moment) -> Observation:
-        """The sample of the host family, made whole by what only the engine knows."""
+    def with_life(self, host: Host, observation: Observation) -> Observation:
+        """A sample of the host family, made whole by what only the engine knows: its life, and its clock's error."""
+        told = replace(observation, sample=with_clock_skew(observation.sample, observation.now.at))
+        return self._with_life(host, told, observation.now)
+
+    def _with_life(self, host: Host, observation: Observation | None, now: Moment) -> Observation:
         host.latest[HOST_FAMILY] = alive_sample(observation, host.name, now, is_alive=bool(host.is_alive))
         return host.latest[HOST_FAMILY]
 

@@ -22,7 +22,9 @@ class Status:
     """One moment of an engine; `now` is the ensemble's time, `mono` this process's clock.
 
     `waits_for` names the engine that owns the tree, while this one waits. `orphans` are alerts whose rule this
-    engine does not have. `problems` counts znodes that hold what cannot be used, by the code of what is wrong.
+    engine does not have. `problems` counts samples that cannot be used, by the code of what is wrong. `znodes` are
+    those that rules look at; of them `unusable` may not be read, or are not as the rules have them. `unreached` names
+    the other ensembles that rules look at and that are not connected.
     """
 
     now: float
@@ -37,3 +39,6 @@ class Status:
     watches: int = 0
     samples: int = 0
     problems: Mapping[str, int] = field(default_factory=dict)
+    znodes: int = 0
+    unusable: int = 0
+    unreached: tuple[str, ...] = ()

@@ -6,17 +6,21 @@ something of. Nothing here knows what became of it before.
 
 from zkalert.evaluate.across import PATIENCE, AcrossLook
 from zkalert.evaluate.alarms import Alarm, alarm_of
+from zkalert.evaluate.compare import Judge, judge_of
 from zkalert.evaluate.looks import JoinedLook, Look, PlainLook, Verdicts, look_of
 from zkalert.evaluate.matching import (
     covers,
     families_of,
     goes_by_instance,
     instance_kind,
+    is_about,
+    is_of_hosts,
+    looks_at,
     matches,
     matches_host,
     variant,
 )
-from zkalert.evaluate.terms import MOST_SECONDS
+from zkalert.evaluate.terms import MOST_SECONDS, rate, takes_text
 from zkalert.evaluate.windows import Series
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "AcrossLook",
     "Alarm",
     "JoinedLook",
+    "Judge",
     "Look",
     "PlainLook",
     "Series",
@@ -34,8 +39,14 @@ __all__ = [
     "families_of",
     "goes_by_instance",
     "instance_kind",
+    "is_about",
+    "is_of_hosts",
+    "judge_of",
     "look_of",
+    "looks_at",
     "matches",
     "matches_host",
+    "rate",
+    "takes_text",
     "variant",
 ]

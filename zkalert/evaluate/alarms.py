@@ -47,6 +47,8 @@ def alarm_of(rule: Rule) -> Alarm | None:
     ]
     judge = judges[0] if len(judges) == 1 else _any_of(judges)
     kind, name = field_of(term.metric).kind, term.metric.field
+    if kind is Kind.ANY:
+        return None
     rings = _rate_rings(name, judge) if kind is Kind.COUNTER else _value_rings(name, judge, is_text=kind is Kind.TEXT)
     if not goes_by_instance(rule, condition):
         return lambda sample, before, passed: rings(sample.values, before.values, passed)

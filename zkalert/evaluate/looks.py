@@ -11,16 +11,16 @@ samples: counters, windows, the last values of its other families.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from zkalert.evaluate.across import PATIENCE, AcrossLook
 from zkalert.evaluate.compare import Judge, Ladder, judge_of
 from zkalert.evaluate.matching import goes_by_instance
 from zkalert.evaluate.numbers import Number, Picker, Reading
-from zkalert.evaluate.terms import Timeline, Track
+from zkalert.evaluate.terms import Timeline, Track, as_text, takes_text
 from zkalert.metrics import Kind, field_of
-from zkalert.model import Comparator, Join, Observation, Outcome, Rule, Verdict
+from zkalert.model import Comparator, Join, Observation, Outcome, Rule, Value, Verdict
 
 Verdicts: TypeAlias = "list[tuple[str | None, Verdict]]"
 Variant: TypeAlias = Callable[["str | None"], Rule]
@@ -77,7 +77,8 @@ class PlainLook:
     def __init__(self, rule: Rule, variant: Variant) -> None:
         condition = rule.conditions[0]
         self._field = condition.term.metric.field
-        self._is_text = field_of(condition.term.metric).kind is Kind.TEXT
+        self._is_text = takes_text(condition.term, condition)
+        self._as_text = self._is_text and field_of(condition.term.metric).kind is Kind.ANY
         self._by_instance = goes_by_instance(rule, condition)
         self._ladders = _Ladders(rule, variant)
         self._judge = None if self._ladders.one is None else self._ladders.one.judge
@@ -88,16 +89,23 @@ class PlainLook:
         cover = sample.max_age
         if not self._by_instance:
             value = sample.values.get(field)
+            if value is not None and self._as_text:
+                value = as_text(value)
             if value is None or (type(value) is str) is not is_text:
                 return []
             if judge is not None:
                 return [(None, Verdict(judge(value), value, cover))]
             return [(None, self._ladders.of(None).verdict(value, cover))]
         verdicts: Verdicts = []
-        picks = self._picks
+        picks, converts = self._picks, self._as_text
         takes_all = picks.takes_all
-        for instance, values in sample.instances.items():
+        instances: Iterable[tuple[str, Mapping[str, Value]]] = sample.instances.items()
+        if sample.changed is not None:  # of thousands of znodes one: the others stand as they were judged
+            instances = [(name, sample.instances[name]) for name in sample.changed if name in sample.instances]
+        for instance, values in instances:
             value = values.get(field)
+            if converts and value is not None:
+                value = as_text(value)
             if value is None or (type(value) is str) is not is_text or not (takes_all or picks(instance)):
                 continue
             if judge is not None:
@@ -119,6 +127,7 @@ class SingleLook:
             condition.term,
             picks=Picker(rule) if by_instance else None,
             is_change=condition.comparator is Comparator.CHANGED,
+            is_text=takes_text(condition.term, condition),
         )
         self._is_whole_window = not by_instance and condition.term.window is not None
         self._ladders = _Ladders(rule, variant)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from zkalert.metrics import FAMILIES
+from zkalert.metrics import ZOOKEEPER_FAMILY, family_of, is_znode, parse_pattern
 from zkalert.model import Condition, HostInfo, HostMatch, Of, Override, Rule, Step
 
 
@@ -22,6 +22,26 @@ def matches_host(rule: Rule, host: HostInfo) -> bool:
     return not rule.hosts or _any(rule.hosts, host)
 
 
+def is_of_hosts(rule: Rule) -> bool:
+    """Whether its series are hosts or parts of them, rather than an ensemble's znodes and members."""
+    return family_of(rule.metric.family).of_hosts
+
+
+def looks_at(rule: Rule, host: HostInfo) -> bool:
+    """Whether a rule looks at a host, or at an ensemble in the place of one."""
+    if host.is_ensemble:
+        return not is_of_hosts(rule) and is_about(rule, host.name)
+    return is_of_hosts(rule) and matches_host(rule, host)
+
+
+def is_about(rule: Rule, ensemble: str) -> bool:
+    """Whether a rule looks at znodes of an ensemble, or at what its servers say."""
+    return any(
+        parse_pattern(family).ensemble == ensemble if is_znode(family) else family == ZOOKEEPER_FAMILY
+        for family in families_of(rule)
+    )
+
+
 def _any(hosts: tuple[HostMatch, ...], host: HostInfo) -> bool:
     return any(
         (match.glob is None or fnmatchcase(host.name, match.glob))
@@ -32,11 +52,11 @@ def _any(hosts: tuple[HostMatch, ...], host: HostInfo) -> bool:
 
 def goes_by_instance(rule: Rule, condition: Condition) -> bool:
     """Whether a condition is about each instance of its family, rather than about its whole value."""
-    family = FAMILIES[condition.term.metric.family]
+    family = family_of(condition.term.metric.family)
     if family.instance_kind is None:
         return False
     wants_instances = rule.instances is not None or (rule.across is not None and rule.across.of is Of.INSTANCES)
-    return wants_instances or not family.has_whole
+    return wants_instances or not family.is_whole(condition.term.metric.field)
 
 
 def families_of(rule: Rule) -> tuple[str, ...]:
@@ -49,7 +69,7 @@ def instance_kind(rule: Rule) -> str | None:
     """What the series of a rule are beside their host: mounts, cores, ...; None for the whole host, or many."""
     if rule.across is not None:
         return None
-    kinds = (FAMILIES[one.term.metric.family].instance_kind for one in rule.conditions if goes_by_instance(rule, one))
+    kinds = (family_of(one.term.metric.family).instance_kind for one in rule.conditions if goes_by_instance(rule, one))
     return next(kinds, None)
 
 

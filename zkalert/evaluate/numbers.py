@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from zkalert.evaluate.matching import goes_by_instance, picks
-from zkalert.evaluate.terms import Timeline, Track, finite
-from zkalert.metrics import Unit
+from zkalert.evaluate.terms import Timeline, Track, finite, takes_text
+from zkalert.metrics import Unit, field_of, quotient_unit, windowed_unit
 from zkalert.model import Comparator, Condition, Observation, Rule, Value
 
 ROUNDING = 1e-6
@@ -61,13 +61,18 @@ class Number:
         self.by_instance = goes_by_instance(rule, condition)
         is_change = condition.comparator is Comparator.CHANGED
         self._is_absent = condition.comparator is Comparator.ABSENT
-        self._is_percent = condition.unit == Unit.PERCENT.value
+        self._is_percent = _is_share(rule, condition)
         self._expected: set[str | None] = set(_literal_names(rule)) if self.by_instance else {None}
         self._is_complete = True
         above = condition.term
         self._above = _Spoken(
             above.metric.family,
-            Track(above, picks=picker if self.by_instance else None, is_change=is_change),
+            Track(
+                above,
+                picks=picker if self.by_instance else None,
+                is_change=is_change,
+                is_text=takes_text(above, condition),
+            ),
         )
         self._below: _Spoken | None = None
         self._below_by_instance = False
@@ -140,6 +145,15 @@ class _Spoken:
         self.track = track
         self.values: dict[str | None, Value] = {}
         self.until = -FOREVER
+
+
+def _is_share(rule: Rule, condition: Condition) -> bool:
+    """Whether a quotient is a percentage; across many series the condition's unit is that of what they make."""
+    above, below = condition.term, condition.relative_to
+    if rule.across is None or below is None:
+        return condition.unit == Unit.PERCENT.value
+    units = (windowed_unit(field_of(one.metric), one.window) for one in (above, below))
+    return quotient_unit(*units) is Unit.PERCENT
 
 
 def _literal_names(rule: Rule) -> Iterator[str]:

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable
 
 from zkalert.evaluate.windows import Series
-from zkalert.metrics import Kind, field_of
-from zkalert.model import Observation, Stat, Term, Value, Window
+from zkalert.metrics import Kind, Unit, field_of
+from zkalert.model import Comparator, Condition, Counts, Observation, Sample, Stat, Term, Value, Window
 
 MOST_SECONDS = 1e10
 """What a line that never gets there is said to need: JSON has no infinity, and three centuries are as good."""
 
 _SPARE_INSTANCES = 512
+_LONG_INTEGER = 1e15
 
 
 def finite(number: float) -> float | None:
@@ -32,6 +33,26 @@ def rate(last: float, value: float, passed: float) -> float | None:
     After a reset the count since then stands for the whole (as in Prometheus's `increase`).
     """
     return finite((value - last if value >= last else value) / passed)
+
+
+_OF_EITHER = frozenset({Stat.COUNT, Stat.CHANGES})
+_PRESENCE = frozenset({Comparator.ABSENT, Comparator.CHANGED})
+
+
+def takes_text(term: Term, condition: Condition) -> bool:
+    """Whether a condition takes texts of a term. Of a field that may be either, numbers count as texts then."""
+    kind = field_of(term.metric).kind
+    if kind is not Kind.ANY:
+        return kind is Kind.TEXT
+    is_either = condition.comparator in _PRESENCE or (term.window is not None and term.window.stat in _OF_EITHER)
+    return is_either or condition.unit == Unit.TEXT.value
+
+
+def as_text(value: Value) -> str:
+    """A number as people write it; a text as it is."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LONG_INTEGER:
+        return str(int(value))
+    return str(value)
 
 
 class Timeline:
@@ -67,10 +88,11 @@ def middle(one: float, two: float, three: float) -> float:
 class Track:
     """One term on one host: of the instances that `picks` takes, or (None) of the whole value.
 
-    `is_change`: only whether it changed is asked, 1 or 0.
+    `is_change`: only whether it changed is asked, 1 or 0. `is_text`: whether texts are taken, or numbers.
     """
 
     __slots__ = (
+        "_as_text",
         "_counts",
         "_is_change",
         "_is_counter",
@@ -83,11 +105,14 @@ class Track:
         "window",
     )
 
-    def __init__(self, term: Term, *, picks: Callable[[str], bool] | None = None, is_change: bool = False) -> None:
+    def __init__(
+        self, term: Term, *, picks: Callable[[str], bool] | None = None, is_change: bool = False, is_text: bool = False
+    ) -> None:
         field = field_of(term.metric)
         self.field = term.metric.field
         self.window: Window | None = term.window
-        self.is_text = field.kind is Kind.TEXT
+        self.is_text = is_text
+        self._as_text = is_text and field.kind is Kind.ANY
         self.is_plain = term.window is None and field.kind is not Kind.COUNTER
         self._picks = picks
         self._is_counter = field.kind is Kind.COUNTER
@@ -105,7 +130,7 @@ class Track:
         if self.is_plain:
             return found
         if window is None:
-            return self._rates(found, timeline.passed)
+            return self._rates(found, observation.sample, timeline.passed)
         values: dict[str | None, Value] = {}
         at, cover = timeline.at, observation.sample.max_age
         for instance, value in found.items():
@@ -120,6 +145,8 @@ class Track:
         """What `read` gives for the whole value, at less cost, where there is a window."""
         sample = observation.sample
         value = sample.values.get(self.field)
+        if self._as_text and value is not None:
+            value = as_text(value)
         if self.window is None or value is None or (type(value) is str) is not self.is_text:
             return None
         return self._windowed(self.window, None, value, timeline.at, sample.max_age)
@@ -136,6 +163,8 @@ class Track:
 
     def _found(self, observation: Observation) -> dict[str | None, Value]:
         field, sample, picks, is_text = self.field, observation.sample, self._picks, self.is_text
+        if self._as_text:
+            return self._texts(sample)
         if picks is None:
             value = sample.values.get(field)
             return {} if value is None or (type(value) is str) is not is_text else {None: value}
@@ -146,8 +175,20 @@ class Track:
                 found[instance] = value
         return found
 
-    def _rates(self, found: dict[str | None, Value], passed: float) -> dict[str | None, Value]:
+    def _texts(self, sample: Sample) -> dict[str | None, Value]:
+        if self._picks is None:
+            value = sample.values.get(self.field)
+            return {} if value is None else {None: as_text(value)}
+        return {
+            instance: as_text(value)
+            for instance, values in sample.instances.items()
+            if (value := values.get(self.field)) is not None and self._picks(instance)
+        }
+
+    def _rates(self, found: dict[str | None, Value], sample: Sample, passed: float) -> dict[str | None, Value]:
         before, self._counts = self._counts, found
+        if sample.before is not None:  # what was published last may be many readings ago
+            before, passed = _counts_of(sample.before, self.field), sample.before.span
         rates: dict[str | None, Value] = {}
         if passed:
             for instance, value in found.items():
@@ -161,6 +202,12 @@ class Track:
         if self._is_change or self.is_text:
             return _Changes(window, is_change=self._is_change)
         return Series(window, is_counter=self._is_counter)
+
+
+def _counts_of(before: Counts, field: str) -> dict[str | None, Value]:
+    whole, instances = before.values.get(field), before.instances
+    counts: dict[str | None, Value] = {name: values[field] for name, values in instances.items() if field in values}
+    return counts if whole is None else {**counts, None: whole}
 
 
 class _Changes:

@@ -16,8 +16,8 @@ without a change gives back the same object.
                                   quiet, where the rule resolves on it
 
 An instance is gone when good samples of its family have come without it for `no_data.after`, which is a minute if the
-rule does not say, or as long as one of them speaks if that is longer. Stepping down is silent. What may follow an end
-in the same look (another step that is pending) begins a new episode.
+rule does not say, or as long as one of them speaks if that is longer; one that is watched is gone at once. Stepping
+down is silent. What may follow an end in the same look (another step that is pending) begins a new episode.
 
 While an alert is acknowledged there are no reminders, and escalations wait; a higher step is told all the same, and
 ends the acknowledgement.
@@ -271,12 +271,13 @@ def _condition(rule: Rule, alert: Alert) -> int:
 def _miss(rule: Rule, alert: Alert, verdict: Verdict, now: Moment) -> tuple[Alert, Told]:
     if alert.state is State.INACTIVE or rule.keeps_gone:
         return alert, ()
-    if alert.missing is None:
-        return replace(alert, missing=Hold(0.0, now.at, now.mono, verdict.cover)), ()
-    missing = clocks.advance(alert.missing, now, verdict.cover)
-    after = rule.no_data.after
-    if missing.held + ROUNDING < (max(GONE_AFTER, verdict.cover) if after is None else after):
-        return replace(alert, missing=missing), ()
+    if verdict.cover < clocks.WATCHED:
+        if alert.missing is None:
+            return replace(alert, missing=Hold(0.0, now.at, now.mono, verdict.cover)), ()
+        missing = clocks.advance(alert.missing, now, verdict.cover)
+        after = rule.no_data.after
+        if missing.held + ROUNDING < (max(GONE_AFTER, verdict.cover) if after is None else after):
+            return replace(alert, missing=missing), ()
     if not alert.state.is_active:
         return inactive(rule, alert.host, alert.instance), ()
     return _end(rule, alert, now.at, Reason.GONE)

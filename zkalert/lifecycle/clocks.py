@@ -24,7 +24,7 @@ from zkalert.model import Clock, Hold, Moment, Outcome, State, Step
 
 ROUNDING = 1e-6  # spans are differences of epoch seconds in floating point
 MOST_SPANS = 256
-_WATCHED = 1e8  # seconds; what speaks as long is not sampled, but watched: without whoever watches it says nothing
+WATCHED = 1e8  # seconds; what speaks as long is not sampled, but watched: without whoever watches it says nothing
 
 OFF = Clock()
 
@@ -221,7 +221,7 @@ def resumed(hold: Hold, seen_at: float, now: Moment) -> Hold:
     at = max(seen_at, hold.at) if hold.cover > 0 else hold.at
     mono = now.mono - max(now.at - at, 0.0)
     later = Hold(hold.held + at - hold.at, at, mono, hold.cover, hold.gaps)
-    return later if hold.cover < _WATCHED else later._replace(cover=0.0, gaps=hold.gaps + 1)
+    return later if hold.cover < WATCHED else later._replace(cover=0.0, gaps=hold.gaps + 1)
 
 
 def blinded(limits: Limits, clock: Clock, since: float) -> Clock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -17,10 +18,14 @@ _TRIES = 3
 
 
 class LocalEnsemble:
-    """An ensemble of `size` servers below `data_dir`; members are named by their index in `servers`."""
+    """An ensemble of `size` servers below `data_dir`; members are named by their index in `servers`.
 
-    def __init__(self, data_dir: Path, size: int = 3) -> None:
+    `settings` are lines of zoo.cfg for all of them, in place of ours or beside them.
+    """
+
+    def __init__(self, data_dir: Path, size: int = 3, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
+        self._settings = settings
         self._size = size
         self.servers = self._plan()
 
@@ -33,7 +38,13 @@ class LocalEnsemble:
             for number, (peer, vote) in enumerate(zip(quorum, election, strict=True), 1)
         )
         return tuple(
-            LocalServer(self.data_dir / str(number), heap="96m", port=port, member=Member(number=number, lines=lines))
+            LocalServer(
+                self.data_dir / str(number),
+                heap="96m",
+                port=port,
+                member=Member(number=number, lines=lines),
+                settings=self._settings,
+            )
             for number, port in enumerate(clients, 1)
         )
 

@@ -14,6 +14,9 @@ from zkalert.model import ServerUnavailable
 TARBALL = "https://archive.apache.org/dist/zookeeper/zookeeper-3.9.4/apache-zookeeper-3.9.4-bin.tar.gz"
 
 _DEBIAN_JARS = "usr/share/java"
+# The manifest of the first names nearly all that it needs: not what writes the log, and parts of the AdminServer and
+# of TLS.
+_DEBIAN_CLASSES = ("zookeeper", "slf4j-simple", "servlet-api", "netty-codec", "netty-resolver")
 _HOMEBREW = ("opt/homebrew/opt", "usr/local/opt")
 _APT = "sudo apt-get install --no-install-recommends"
 
@@ -80,8 +83,7 @@ def _tarball_jars(home: Path) -> str | None:
 def _packaged_jars(root: Path) -> str | None:
     debian = root / _DEBIAN_JARS
     if (debian / "zookeeper.jar").exists():
-        # Its manifest names all that it needs, except for something that writes the log.
-        return f"{debian}/zookeeper.jar:{debian}/slf4j-simple.jar"
+        return ":".join(f"{debian}/{name}.jar" for name in _DEBIAN_CLASSES)
     for prefix in _HOMEBREW:
         class_path = _tarball_jars(root / prefix / "zookeeper/libexec")
         if class_path is not None:

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +96,8 @@ class LocalServer:
     """A server with its data below `data_dir`, standalone unless `member` says otherwise.
 
     Without `port` a free one is chosen at the first start and kept from then on. `heap` is Java's -Xmx, `tick_ms`
-    the server's tick in milliseconds; the shortest session timeout is two ticks, at least a second.
+    the server's tick in milliseconds; the shortest session timeout is two ticks, at least a second. `settings` are
+    lines of zoo.cfg, in place of ours or beside them.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class LocalServer:
         port: int | None = None,
         tick_ms: int = 500,
         member: Member | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.log_path = self.data_dir / "server.log"
         self._heap = heap
         self._tick_ms = tick_ms
         self._member = member
+        self._settings = settings or {}
         self._port = port
         self._is_port_fixed = port is not None
         self._process: ServerProcess | None = None
@@ -243,7 +246,10 @@ class LocalServer:
     def _write_settings(self) -> None:
         data = self.data_dir / "data"
         make_folder(data)
-        settings = _SETTINGS.format(folder=self.data_dir, port=self.port, address=LOOPBACK, tick_ms=self._tick_ms)
+        ours = _SETTINGS.format(folder=self.data_dir, port=self.port, address=LOOPBACK, tick_ms=self._tick_ms)
+        lines = {key: value for key, _, value in (line.partition("=") for line in ours.splitlines())}
+        lines.update(self._settings)
+        settings = "".join(f"{key}={value}\n" for key, value in lines.items())
         if self._member is not None:
             settings += "\n".join(self._member.lines) + "\n"
             (data / "myid").write_text(f"{self._member.number}\n", encoding="ascii")

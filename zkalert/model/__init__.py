@@ -60,6 +60,7 @@ from zkalert.model.delivery import (
     Target,
     TargetKind,
 )
+from zkalert.model.limits import FamilyLimits, Limit
 from zkalert.model.requests import (
     ActionRequest,
     BrakeState,
@@ -101,6 +102,7 @@ from zkalert.model.rulewords import (
 )
 from zkalert.model.samples import (
     Alive,
+    Counts,
     EngineInfo,
     HostInfo,
     Metric,
@@ -110,13 +112,18 @@ from zkalert.model.samples import (
     Seen,
 )
 from zkalert.model.settings import (
+    ADMIN_PORT,
+    EnsembleSettings,
     HostDown,
+    Members,
     TlsSettings,
     ZookeeperSettings,
 )
 from zkalert.model.silences import FOR_GOOD, MAX_SPAN, Ack, Silence
+from zkalert.model.watched import CheckEntry, FileEntry, ProcessEntry
 
 __all__ = [
+    "ADMIN_PORT",
     "EMPTY",
     "FOR_GOOD",
     "GROUP_WORDS",
@@ -132,16 +139,21 @@ __all__ = [
     "Brake",
     "BrakeState",
     "Channel",
+    "CheckEntry",
     "Claim",
     "Clock",
     "Comparator",
     "Condition",
+    "Counts",
     "Delivery",
     "DeliveryState",
     "DocumentError",
     "Effect",
     "EngineInfo",
+    "EnsembleSettings",
     "Escalation",
+    "FamilyLimits",
+    "FileEntry",
     "Finding",
     "Flap",
     "Format",
@@ -153,6 +165,8 @@ __all__ = [
     "Join",
     "LayoutTooNew",
     "Level",
+    "Limit",
+    "Members",
     "Message",
     "MessageKind",
     "Metric",
@@ -168,6 +182,7 @@ __all__ = [
     "Phase",
     "Place",
     "Problem",
+    "ProcessEntry",
     "Publication",
     "Publications",
     "PublishedSet",

@@ -150,7 +150,7 @@ class SendResult:
     """What came of one try: `detail` is a sentence without secrets, `seconds` how long it took.
 
     `is_retryable` says whether another try could end better; an UNKNOWN notification is retryable. Of a command,
-    `exit_code` is its own (None where it has none) and `tail` the end of what it wrote.
+    `exit_code` is its own (None where it has none) and `tail` the end of what it wrote; `is_braked`: a brake held it.
     """
 
     state: SendState
@@ -159,3 +159,4 @@ class SendResult:
     seconds: float = 0.0
     exit_code: int | None = None
     tail: str = ""
+    is_braked: bool = False

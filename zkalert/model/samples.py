@@ -17,13 +17,29 @@ class Moment(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """A family and one of its fields, `memory_usage.percent`."""
+    """A family and one of its fields: `memory_usage.percent`, or of a znode `kafka:/brokers/ids#children`."""
 
     family: str
     field: str
 
     def __str__(self) -> str:
-        return f"{self.family}.{self.field}"
+        return f"{self.family}{'#' if ':' in self.family else '.'}{self.field}"
+
+    @classmethod
+    def of(cls, text: str) -> Metric:
+        """The metric that `str` made a text of."""
+        is_znode = ":/" in text.partition(".")[0]
+        family, _, field = text.partition("#" if is_znode else ".")
+        return cls(family, field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What the counters of a family showed at the reading before, `span` seconds earlier."""
+
+    span: float
+    values: Mapping[str, float] = field(default_factory=dict)
+    instances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +47,9 @@ class Sample:
     """What a sampler read of one family at one moment.
 
     `at` is the sampler's own clock, for the history; rules go by the znode's time instead. `interval` is the span
-    to the next sample, `max_age` how long this one speaks at most, both in seconds.
+    to the next sample, `max_age` how long this one speaks at most, both in seconds. `changed` names the only instances
+    that it says something new of, gone ones among them; None: it may be any. `before` is there where the reading before
+    may not have been published: rates are taken since that, not since the last sample.
     """
 
     family: str
@@ -42,17 +60,23 @@ class Sample:
     instances: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    changed: frozenset[str] | None = None
+    before: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInfo:
-    """What a host says of itself in `hosts/<host>`; `machine` is the one that publishes under its name."""
+    """What a host says of itself in `hosts/<host>`; `machine` is the one that publishes under its name.
+
+    An ensemble, whose znodes and members rules watch, stands in the place of a host: `is_ensemble`.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     platform: str = ""
     version: str = ""
     machine: str = ""
+    is_ensemble: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

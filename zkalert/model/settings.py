@@ -28,6 +28,31 @@ class ZookeeperSettings:
     tls: TlsSettings | None = None
 
 
+ADMIN_PORT = 8080
+"""Where ZooKeeper's AdminServer listens unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """Which servers an ensemble has, and how each is asked about itself.
+
+    `servers` as `host:port`; empty: those of the hosts string. `admin_port` is that of their AdminServer, None where
+    it is never asked. It is asked before the four-letter words where `prefers_admin`, else where these are refused.
+    """
+
+    servers: tuple[str, ...] = ()
+    admin_port: int | None = ADMIN_PORT
+    prefers_admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleSettings:
+    """How to reach an ensemble and its single servers; the root of `zookeeper` is not used in those of others."""
+
+    zookeeper: ZookeeperSettings
+    members: Members = Members()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostDown:
     """The rule that is built in: a host whose sampler is gone for `after` seconds. `actions` is who hears of it.

@@ -7,18 +7,18 @@ of it. The engine and the tests of rules run this very code; what is done with a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from zkalert import lifecycle
 from zkalert.evaluate import Verdicts
-from zkalert.metrics import ENGINE_FAMILY, HOST_FAMILY
+from zkalert.metrics import ENGINE_FAMILY, HOST_FAMILY, is_znode
 from zkalert.model import (
     MEMBERS_HOST,
     Ack,
     Alert,
     Effect,
     HostInfo,
-    Metric,
     Moment,
     Observation,
     Outcome,
@@ -29,18 +29,28 @@ from zkalert.model import (
     State,
     Verdict,
 )
+from zkalert.rulebook.limits import HOST_ALIVE, QUIET_AFTER, limits_of
 from zkalert.rulebook.readings import with_facts
 from zkalert.rulebook.timers import Timers
 from zkalert.rulebook.watcher import RuleWatcher
 
-__all__ = ["Instances", "Put", "RuleWatcher", "Rulebook", "alive_sample", "readers", "skew_sample", "with_facts"]
+__all__ = [
+    "Instances",
+    "Put",
+    "RuleWatcher",
+    "Rulebook",
+    "alive_sample",
+    "limits_of",
+    "readers",
+    "skew_sample",
+    "with_clock_skew",
+    "with_facts",
+]
 
 Instances: TypeAlias = "dict[str | None, Alert]"
 Put: TypeAlias = "Callable[[Rule, Alert, Alert, tuple[Effect, ...]], None]"
 """Hears of a change: the rule as it holds for the series, the alert before and after, what has to be told."""
 
-HOST_ALIVE = Metric(HOST_FAMILY, "alive")
-QUIET_AFTER = 60.0
 _INTERVALS = 3
 _AGAIN = 0.005
 _LONG = 1e9
@@ -54,6 +64,11 @@ def alive_sample(observation: Observation | None, host: str, now: Moment, *, is_
         family=HOST_FAMILY, at=now.at, interval=interval, max_age=_LONG, values={**values, "alive": int(is_alive)}
     )
     return Observation(host=host, sample=sample, now=now)
+
+
+def with_clock_skew(sample: Sample, written_at: float) -> Sample:
+    """What a sampler says of its host, and how far its clock (`sample.at`) is ahead of ZooKeeper's (epoch seconds)."""
+    return replace(sample, values={**sample.values, "clock_skew": round(sample.at - written_at, 2)})
 
 
 def skew_sample(now: Moment, *, has_skew: bool) -> Observation:
@@ -150,11 +165,12 @@ class Rulebook:
                 self._heard_of(watcher, observation, [], now, now.mono - observation.now.mono)
 
     def _judge_missing(self, watcher: RuleWatcher, alerts: Instances, observation: Observation, now: Moment) -> None:
-        if observation.sample.errors:
+        sample = observation.sample
+        if sample.changed is None and sample.errors:
             return  # what could not be read, or was cut, is not gone
-        there = observation.sample.instances
-        verdict = Verdict(Outcome.MISSING, None, observation.sample.max_age)
-        for instance in [instance for instance in alerts if instance is not None and instance not in there]:
+        names = alerts if sample.changed is None else alerts.keys() & sample.changed
+        verdict = Verdict(Outcome.MISSING, None, _LONG if is_znode(sample.family) else sample.max_age)
+        for instance in [name for name in names if name is not None and name not in sample.instances]:
             self._step(watcher, alerts[instance], verdict, now)
 
     def fire_timers(self, mono: float, at: Callable[[float], float]) -> None:
@@ -314,11 +330,11 @@ class Rulebook:
         self.keep(closed)
         self._put(rule, alert, closed, effects)
 
-    def blind(self, since: float) -> None:
-        """After `since` (this process's clock) it did not run: whether what held then held on is not known."""
+    def blind(self, since: float, host: str | None = None) -> None:
+        """After `since` (this process's clock) nothing was seen, or not of `host`: what held may not have held on."""
         for alert in list(self.alerts()):
             watcher = self.watchers.get(alert.rule)
-            if watcher is None:
+            if watcher is None or (host is not None and (alert.host != host or watcher.is_of_hosts)):
                 continue
             rule = watcher.variant(alert.host, alert.instance)
             shorter = lifecycle.blind(rule, alert, since)

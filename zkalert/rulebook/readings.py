@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from zkalert.metrics import is_znode, znode_labels
 from zkalert.model import EMPTY, Effect, HostInfo, Rule, Sample, Value
 
 
@@ -16,6 +17,8 @@ def with_facts(rule: Rule, effect: Effect, info: HostInfo | None, latest: Callab
     alert = effect.alert
     own = latest(alert.metric.family)
     labels = EMPTY if own is None or alert.instance is None else own.labels.get(alert.instance, EMPTY)
+    if not labels and alert.instance is not None and is_znode(alert.metric.family):
+        labels = znode_labels(alert.metric.family, alert.instance)  # a match that is gone is told of with its names
     host_labels = EMPTY if info is None else info.labels
     return replace(
         effect, host_labels=host_labels, instance_labels=labels, readings=_readings(rule, alert.instance, latest)

@@ -12,8 +12,9 @@ from zkalert.evaluate import (
     covers,
     families_of,
     goes_by_instance,
+    is_of_hosts,
     look_of,
-    matches_host,
+    looks_at,
     variant,
 )
 from zkalert.model import MEMBERS_HOST, Comparator, HostInfo, Observation, Of, Rule
@@ -33,6 +34,7 @@ class RuleWatcher:
         "_variants",
         "families",
         "gone_families",
+        "is_of_hosts",
         "is_whole",
         "judges_what_is_not_there",
         "metric",
@@ -44,6 +46,7 @@ class RuleWatcher:
         self.rule = rule
         self._patience = patience
         self.families = families_of(rule)
+        self.is_of_hosts = is_of_hosts(rule)
         by_instance = [one.term.metric for one in rule.conditions if goes_by_instance(rule, one)]
         # What a sample must have for a series to have been heard of.
         self.metric = by_instance[0] if by_instance else rule.metric
@@ -78,7 +81,8 @@ class RuleWatcher:
         return watcher
 
     def follows(self, host: HostInfo) -> bool:
-        return matches_host(self.rule, host)
+        """Whether the rule looks at a host, or at an ensemble in the place of one."""
+        return looks_at(self.rule, host)
 
     def covers(self, instance: str | None) -> bool:
         return covers(self.rule, instance)

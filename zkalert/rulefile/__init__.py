@@ -48,7 +48,7 @@ _TEST_NAMES = (".test.yaml", ".test.yml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
-    """What came of reading some paths: the rules of all files without errors, and all findings, sorted.
+    """What came of reading some files: the rules of all files without errors, and all findings, sorted.
 
     `files` is how many were read. Who puts a rule set to use looks at `is_usable` first: a bad set changes nothing.
     """
@@ -71,18 +71,19 @@ class _Source(NamedTuple):
 
 
 def load(
-    paths: Iterable[Path],
+    sources: Iterable[documents.RuleSource],
     *,
     channels: Collection[str] | None = None,
     check_url: Callable[[str], str] | None = None,
     intervals: Mapping[str, float] | None = None,
+    ensembles: Collection[str] | None = None,
 ) -> RuleSet:
-    """The rules in files, and in the *.yaml and *.yml below folders; the other arguments as for `parse`.
+    """The rules in files, in the *.yaml and *.yml below folders, and in packs; the other arguments as for `parse`.
 
     Raises UsageError for a path that does not exist.
     """
-    sources = (_Source(str(file), *read(file)) for path in paths for file in files_in(path))
-    return _load(sources, channels=channels, check_url=check_url, intervals=intervals)
+    read_ones = (one for source in sources for one in _read(source))
+    return _load(read_ones, channels=channels, check_url=check_url, intervals=intervals, ensembles=ensembles)
 
 
 def load_texts(
@@ -91,11 +92,21 @@ def load_texts(
     channels: Collection[str] | None = None,
     check_url: Callable[[str], str] | None = None,
     intervals: Mapping[str, float] | None = None,
+    ensembles: Collection[str] | None = None,
     allowed: Allowed = ALL,
 ) -> RuleSet:
     """The rules in texts that were read elsewhere, by the names of their files; the other arguments as for `parse`."""
     sources = (_Source(name, text) for name, text in sorted(texts.items()))
-    return _load(sources, channels=channels, check_url=check_url, intervals=intervals, allowed=allowed)
+    return _load(
+        sources, channels=channels, check_url=check_url, intervals=intervals, ensembles=ensembles, allowed=allowed
+    )
+
+
+def _read(source: documents.RuleSource) -> Iterator[_Source]:
+    if isinstance(source, documents.Pack):
+        yield _Source(str(source), source.text())
+    else:
+        yield from (_Source(str(file), *read(file)) for file in files_in(source))
 
 
 def _load(sources: Iterable[_Source], **options: Any) -> RuleSet:
@@ -128,13 +139,15 @@ def parse(  # noqa: PLR0913 - each of them is of use without the others
     links: Links | None = None,
     check_url: Callable[[str], str] | None = None,
     intervals: Mapping[str, float] | None = None,
+    ensembles: Collection[str] | None = None,
     allowed: Allowed = ALL,
 ) -> tuple[tuple[Rule, ...], tuple[Finding, ...]]:
     """The rules in one text, named `file` to people, and all findings, sorted; no rules where one is an error.
 
     `channels` are the names that actions may use (None: not checked); with the channels behind them there is advice.
     `check_url` gets each literal URL and returns why it cannot be used, or an empty text. `intervals` are the seconds
-    between samples, of families that are not at their usual cadence. Where the file is one of several, `taken` holds
+    between samples, of families that are not at their usual cadence, `ensembles` the names of those that the
+    configuration knows (None: not checked). Where the file is one of several, `taken` holds
     the names that rules of other files have, with their `file:line`, and `links` what they say of each other; those of
     this file are added. Without `links` the file has to stand for itself.
     """
@@ -145,7 +158,7 @@ def parse(  # noqa: PLR0913 - each of them is of use without the others
         return (), findings
     if document.data is None:
         return (), (document.finding((), "empty", "no rules in this file", level=Level.ADVICE),)
-    report = Report(document, intervals)
+    report = Report(document, intervals, ensembles)
     actions = Actions(report, channels, check_url, allowed)
     rules, findings = _judge(document, report, actions, {} if taken is None else taken, together)
     return _alone(rules, findings, together) if links is None else (rules, findings)

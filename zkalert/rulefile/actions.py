@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zkalert.documents import show, without_urls
-from zkalert.metrics import nearest
+from zkalert.metrics import MetricError, family_of, nearest, parse_metric
 from zkalert.model import Action, Brake, Channel, Notify, Of, Phase, Run, Where
 from zkalert.rulefile.keys import Keys, Path, Raw, Report, check_span, listed
 
@@ -70,7 +70,7 @@ class Actions:
         if isinstance(written, str) and written in self._known:
             return (self._known[written],)
         path = keys.at("action")
-        has_host = keys.values.get("across", {}).get("of") != Of.HOSTS.value
+        has_host = keys.values.get("across", {}).get("of") != Of.HOSTS.value and _is_of_hosts(keys.values)
         if not isinstance(written, list):
             action = self._action(written, path, has_host=has_host)
             return () if action is None else (action,)
@@ -90,8 +90,8 @@ class Actions:
             self._report.add(
                 (*path, "where"),
                 "clashing-keys",
-                "an alert across hosts has no host of its own that could run it",
-                expected="where: engine beside across: {of: hosts}",
+                "an alert across hosts, or of an ensemble, has no host of its own that could run it",
+                expected="where: engine",
             )
             return None
         return self._run(written, path, at)
@@ -213,3 +213,12 @@ class Actions:
             hint=f"did you mean {near}?" if near else "",
         )
         return False
+
+
+def _is_of_hosts(values: Raw) -> bool:
+    """Whether the metric of a rule is one of hosts, as far as can be told; a wrong one is reported elsewhere."""
+    first = next((one for key in ("all", "any") for one in values.get(key, ())), values)
+    try:
+        return family_of(parse_metric(first.get("metric", "")).family).of_hosts
+    except MetricError:
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from zkalert.metrics import Unit, format_duration, format_quantity
+from zkalert.metrics import Unit, field_of, format_duration, format_quantity, is_pushed
 from zkalert.model import (
     Action,
     Channel,
@@ -39,10 +39,20 @@ def give(keys: Keys, rule: Rule, judged: Judged, channels: Mapping[str, Channel]
             if not _is_inside(threshold, bounds) or condition.comparator is Comparator.EQ:
                 _range(place, place.at(*where), condition, threshold, bounds)
         _window(condition, place)
+        _pushed(condition, place)
     _clocks(keys, rule)
     _phases(keys, rule)
     if channels:
         _mute(keys, rule, channels)
+
+
+def _pushed(condition: Condition, place: Keys) -> None:
+    """A family that nobody may ever push, as one whose name was misspelt, would keep the rule silent."""
+    for term in (condition.term, condition.relative_to):
+        if term is not None and is_pushed(term.metric.family):
+            message = f"{term.metric.family} is no family of zkalert's own: it takes an application that pushes it"
+            expected = "as it is, or one of those that `zkalert metrics` lists"
+            _advise(place, place.at("metric"), "pushed-family", message, expected=expected)
 
 
 def _bounds(condition: Condition, rule: Rule) -> tuple[float, float]:
@@ -53,6 +63,8 @@ def _bounds(condition: Condition, rule: Rule) -> tuple[float, float]:
         return 0.0, _INFINITE
     if rule.across is not None and rule.across.stat is Total.PERCENT:
         return 0.0, 100.0
+    if field_of(condition.term.metric).is_signed:
+        return -_INFINITE, _INFINITE
     if is_free:
         is_signed = window is not None and window.stat in (Stat.DELTA, Stat.RATE)
         return (-_INFINITE if is_signed or condition.relative_to is not None else 0.0), _INFINITE

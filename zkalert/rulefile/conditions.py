@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from zkalert.metrics import FAMILIES, Unit
+from zkalert.metrics import Unit, family_of
 from zkalert.model import Across, Comparator, Condition, Join, Of, Total
 from zkalert.rulefile import limits, measure
 from zkalert.rulefile.keys import Keys
@@ -48,6 +49,7 @@ def single(keys: Keys, *, has_levels: bool = False) -> Judged | None:
     looked_at = measure.read(keys, comparator) if "metric" in keys else None
     if looked_at is None:
         return None
+    looked_at = _typed(keys, comparator, looked_at)
     across, scale = _across(keys, looked_at) if "across" in keys else (None, looked_at.scale)
     if scale is None or comparator is None or not limits.fits(keys, comparator, scale):
         return None
@@ -80,6 +82,19 @@ def several(keys: Keys, join: Join) -> Judged | None:
     if len(conditions) < len(places):
         return None
     return Judged(conditions=conditions, places=tuple(places), join=join)
+
+
+def _typed(keys: Keys, comparator: Comparator | None, looked_at: Measure) -> Measure:
+    """Of a metric that may be a number or a text: what it is held against says which of them is meant."""
+    if looked_at.scale.unit is not Unit.ANY or looked_at.term.window is not None or looked_at.relative_to is not None:
+        return looked_at
+    written = keys.values.get("threshold")
+    if written is None and "levels" in keys:
+        written = next((level.get("threshold") for level in keys.values["levels"]), None)
+    is_compared = comparator is Comparator.EQ or comparator is Comparator.NE
+    if comparator in limits.PATTERNS or (is_compared and isinstance(written, str)):
+        return replace(looked_at, scale=replace(looked_at.scale, unit=Unit.TEXT))
+    return looked_at
 
 
 def _comparator(keys: Keys) -> Comparator | None:
@@ -124,7 +139,10 @@ def _total(across: Across, members: Scale, keys: Keys) -> Scale:
 
 def _fits_across(keys: Keys, of: Of, stat: Total, looked_at: Measure) -> bool:
     is_well = True
-    family = FAMILIES[looked_at.term.metric.family]
+    family = family_of(looked_at.term.metric.family)
+    if of is Of.HOSTS and not family.of_hosts:
+        keys.wrong("of", "no-hosts", f"{family.name} belongs to no host", expected="of: instances")
+        is_well = False
     if of is Of.INSTANCES and family.instance_kind is None:
         keys.wrong("of", "no-instances", f"{family.name} has no instances", expected="of: hosts")
         is_well = False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 from zkalert.documents import Document, show
-from zkalert.metrics import FAMILIES, format_duration, parse_duration
+from zkalert.metrics import family_of, format_duration, parse_duration
 from zkalert.model import Finding, Metric
 
 Path: TypeAlias = tuple["str | int", ...]
@@ -19,11 +19,18 @@ MAX_DURATION = 366 * 86400.0
 class Report:
     """What is found wrong with one document; the same thing, as in its defaults, is told once.
 
-    `intervals` are the seconds between samples of families that are not at their usual cadence.
+    `intervals` are the seconds between samples of families that are not at their usual cadence. `ensembles` are the
+    names that metrics of znodes may begin with, None where these are not known.
     """
 
-    def __init__(self, document: Document, intervals: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        document: Document,
+        intervals: Mapping[str, float] | None = None,
+        ensembles: Collection[str] | None = None,
+    ) -> None:
         self.document = document
+        self.ensembles = ensembles
         self._intervals = intervals or {}
         self._findings: dict[Finding, None] = {}
 
@@ -33,7 +40,7 @@ class Report:
 
     def interval(self, metric: Metric) -> float:
         """The seconds from one sample of a metric to the next."""
-        return self._intervals.get(metric.family) or FAMILIES[metric.family].interval
+        return self._intervals.get(metric.family) or family_of(metric.family).interval
 
     def findings(self) -> tuple[Finding, ...]:
         """All of them, in the order of the text."""

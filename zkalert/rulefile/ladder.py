@@ -180,7 +180,7 @@ def _override(keys: Keys, judged: Judged, actions: Actions, *, has_instances: bo
     if not is_well:
         return None
     return Override(
-        hosts=selection.hosts(keys, "hosts"),
+        hosts=selection.hosts(keys, "hosts", judged),
         instances=selection.globs(keys, "instances"),
         severity=_SEVERITIES[keys.values["severity"]] if "severity" in keys else None,
         threshold=threshold,

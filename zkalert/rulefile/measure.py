@@ -8,6 +8,7 @@ from typing import Any
 
 from zkalert.documents import without_urls
 from zkalert.metrics import (
+    OWN_PREFIX,
     Field,
     Kind,
     MetricError,
@@ -16,6 +17,8 @@ from zkalert.metrics import (
     field_of,
     format_duration,
     format_quantity,
+    is_znode,
+    nearest,
     parse_metric,
     parse_quantity,
     quotient_unit,
@@ -23,6 +26,7 @@ from zkalert.metrics import (
 )
 from zkalert.model import Comparator, Metric, Stat, Term, Window
 from zkalert.rulefile.keys import Keys, Path
+from zkalert.rulefile.patterns import pattern_problem
 
 MIN_OVER, MAX_OVER = 1.0, 31 * 86400.0
 CHANGED_OVER = 300.0
@@ -58,7 +62,7 @@ def read(keys: Keys, comparator: Comparator | None) -> Measure | None:
     `comparator` is None where it is not known. The metric is there.
     """
     try:
-        bare = _bare(keys.values["metric"])
+        bare = _known(keys, keys.values["metric"])
     except MetricError as error:
         _report_metric(keys, keys.at("metric"), error)
         return None
@@ -80,8 +84,26 @@ def read(keys: Keys, comparator: Comparator | None) -> Measure | None:
 def _bare(text: str) -> Measure:
     """A metric alone. Raises MetricError."""
     metric = parse_metric(text)
+    if is_znode(metric.family) and metric.field.startswith("~") and (problem := pattern_problem(metric.field[1:])):
+        raise MetricError(f"{text}: {problem}", expected="a regular expression in which no two repeats meet")
     scale = Scale(unit=field_of(metric).judged_unit, subject=str(metric))
     return Measure(term=Term(metric=metric), scale=scale)
+
+
+def _known(keys: Keys, text: str) -> Measure:
+    """A metric alone, of an ensemble that is known if it is a znode's. Raises MetricError."""
+    bare = _bare(text)
+    known, family = keys.report.ensembles, bare.term.metric.family
+    if known is not None and is_znode(family):
+        prefix = family.partition(":")[0]
+        if prefix != OWN_PREFIX and prefix not in known:
+            near = nearest(prefix, [*known, OWN_PREFIX])
+            raise MetricError(
+                f'no ensemble "{prefix}" in the configuration',
+                expected="one of " + ", ".join([OWN_PREFIX, *sorted(known)]),
+                hint=f"{near}:{text.partition(':')[2]}" if near else "",
+            )
+    return bare
 
 
 def _report_metric(keys: Keys, path: Path, error: MetricError) -> None:
@@ -189,7 +211,7 @@ def _other(keys: Keys, own: Measure, written: str | dict[str, Any]) -> Term | No
     metric = own.term.metric
     if "metric" in inner:
         try:
-            metric = _bare(inner["metric"]).term.metric
+            metric = _known(keys, inner["metric"]).term.metric
         except MetricError as error:
             _report_metric(keys, path, error)
             return None

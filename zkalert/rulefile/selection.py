@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from zkalert.metrics import FAMILIES
+from zkalert.metrics import family_of, is_znode, parse_pattern
 from zkalert.model import HostMatch, Metric, Of
 from zkalert.rulefile.conditions import Judged
 from zkalert.rulefile.keys import Keys, listed
 
 
-def hosts(keys: Keys, key: str) -> tuple[HostMatch, ...]:
-    """Hosts by globs and labels."""
+def hosts(keys: Keys, key: str, judged: Judged) -> tuple[HostMatch, ...]:
+    """Hosts by globs and labels; reported where the rule is about no host."""
     if key not in keys:
+        return ()
+    family = family_of(judged.conditions[0].term.metric.family)
+    if not family.of_hosts:
+        if keys.is_own(key):
+            message = f"{family.name} belongs to no host"
+            keys.misplaced(key, "no-hosts", message, expected=f"no key {key} here; the metric names the ensemble")
         return ()
     items = listed(keys.values[key])
     return tuple(HostMatch(glob=item) if isinstance(item, str) else HostMatch(labels=item) for item in items)
@@ -50,7 +56,7 @@ def refuse(keys: Keys, key: str, judged: Judged) -> None:
 
 
 def _has_instances(judged: Judged) -> bool:
-    return any(FAMILIES[one.term.metric.family].instance_kind is not None for one in judged.conditions)
+    return any(family_of(one.term.metric.family).instance_kind is not None for one in judged.conditions)
 
 
 def kind(judged: Judged, *, wants_each: bool) -> str | None:
@@ -59,7 +65,9 @@ def kind(judged: Judged, *, wants_each: bool) -> str | None:
     for condition, keys in zip(judged.conditions, judged.places, strict=True):
         metric = condition.term.metric
         own = _kind(metric, wants_each=wants_each)
+        _check_place(keys, judged.conditions[0].term.metric, metric)
         if condition.relative_to is not None:
+            _check_place(keys, metric, condition.relative_to.metric)
             _check_relation(keys, metric, condition.relative_to.metric, own)
         if own is None:
             continue
@@ -68,21 +76,35 @@ def kind(judged: Judged, *, wants_each: bool) -> str | None:
             keys.wrong(
                 "metric",
                 "two-kinds",
-                f"{metric.family} goes by {own}, {first.family} by {FAMILIES[first.family].instance_kind}",
+                f"{metric.family} goes by {own}, {first.family} by {family_of(first.family).instance_kind}",
                 expected="conditions with one kind of instances, or with none",
             )
-    return None if first is None or judged.across is not None else FAMILIES[first.family].instance_kind
+    return None if first is None or judged.across is not None else family_of(first.family).instance_kind
+
+
+def _check_place(keys: Keys, metric: Metric, other: Metric) -> None:
+    """Whether two metrics are told of one and the same: of a host, or of one ensemble."""
+    if _place(metric) != _place(other):
+        message = f"{other} is told of {_place(other)}, {metric} of {_place(metric)}"
+        keys.wrong("metric", "two-kinds", message, expected="metrics of hosts, or of one ensemble")
+
+
+def _place(metric: Metric) -> str:
+    if is_znode(metric.family):
+        return f"the ensemble {parse_pattern(metric.family).ensemble}"
+    family = family_of(metric.family)
+    return "hosts" if family.of_hosts else f"each {family.name}"
 
 
 def _kind(metric: Metric, *, wants_each: bool) -> str | None:
-    family = FAMILIES[metric.family]
-    return family.instance_kind if wants_each or not family.has_whole else None
+    family = family_of(metric.family)
+    return family.instance_kind if wants_each or not family.is_whole(metric.field) else None
 
 
 def _check_relation(keys: Keys, metric: Metric, other: Metric, own: str | None) -> None:
     """Whether each series has its number below the line too."""
-    family = FAMILIES[other.family]
-    if family.has_whole or (own is not None and family.instance_kind == own):
+    family = family_of(other.family)
+    if family.is_whole(other.field) or (own is not None and family.instance_kind == own):
         return
     mine = f"each {own} of {metric.family}" if own is not None else f"{metric.family} as a whole"
     keys.wrong(

@@ -10,13 +10,17 @@ from typing import Any
 
 from zkalert.documents import Document, schedules, show
 from zkalert.metrics import (
-    FAMILIES,
     HOST_FAMILY,
+    OWN_ENSEMBLE,
+    ZOOKEEPER_FAMILY,
     MetricError,
+    family_of,
     field_of,
+    is_znode,
     nearest,
     parse_duration,
     parse_metric,
+    parse_pattern,
 )
 from zkalert.model import EMPTY, Finding, Metric, Phase, Severity, Silence, State
 from zkalert.routing import silencing
@@ -67,7 +71,7 @@ class Meaning:
         start = self._start(path, raw)
         series = self._all_series(path, raw)
         for one in series:
-            hosts.setdefault(one.host, Host(name=one.host))
+            hosts.setdefault(one.host, Host(name=one.host, is_ensemble=not family_of(one.metric.family).of_hosts))
         silences = tuple(
             self._silence((*path, "silences", index), one, index, start)
             for index, one in enumerate(raw.get("silences", ()))
@@ -177,8 +181,11 @@ class Meaning:
             hint = f"did you mean {error.hint}?" if error.hint else ""
             self._add((*path, "metric"), "unknown-metric", str(error), expected=error.expected, hint=hint)
             return None
-        self._check_instance(path, raw, metric)
-        interval = own or default or FAMILIES[metric.family].interval
+        host = self._place(path, raw, metric)
+        if host is None:
+            return None
+        labels = self._instance(path, raw, metric)
+        interval = own or default or family_of(metric.family).interval
         text = self._document.written((*path, "values"))[0]
         try:
             values = parse_values(text, field_of(metric), most=self._left)
@@ -192,15 +199,47 @@ class Meaning:
             return None
         return Series(
             metric=metric,
-            host=raw["host"],
+            host=host,
             instance=raw.get("instance"),
             values=values,
             interval=interval,
-            labels=raw.get("labels", EMPTY),
+            labels=labels,
         )
 
+    def _place(self, path: Path, raw: Mapping[str, Any], metric: Metric) -> str | None:
+        """The host that says it, or the ensemble; None, and a finding, where it does not stand there."""
+        written: str | None = raw.get("host")
+        if is_znode(metric.family):
+            ensemble = parse_pattern(metric.family).ensemble
+            if written not in (None, ensemble):
+                message = f"{metric.family} is of the ensemble {ensemble}"
+                self._add((*path, "host"), "wrong-host", message, expected=f"host: {ensemble}, or no key host")
+                return None
+            return ensemble
+        if written is None and metric.family == ZOOKEEPER_FAMILY:
+            return OWN_ENSEMBLE
+        if written is None:
+            self._add(path, "missing-key", "the key host is missing", expected="host: the host that says it")
+        return written
+
+    def _instance(self, path: Path, raw: Mapping[str, Any], metric: Metric) -> Mapping[str, str]:
+        """The labels of an instance: those that are written, or that a pattern of znodes makes."""
+        self._check_instance(path, raw, metric)
+        labels: Mapping[str, str] = raw.get("labels", EMPTY)
+        if not is_znode(metric.family) or "instance" not in raw:
+            return labels
+        pattern = parse_pattern(metric.family)
+        names = pattern.names_in(raw["instance"])
+        if names is None:
+            expected = f"a path as {metric.family.partition(':')[2]}"
+            self._add(
+                (*path, "instance"), "wrong-instance", f"instance: found {raw['instance'][:100]}", expected=expected
+            )
+            return labels
+        return {**pattern.labelled(names), **labels}
+
     def _check_instance(self, path: Path, raw: Mapping[str, Any], metric: Metric) -> None:
-        family = FAMILIES[metric.family]
+        family = family_of(metric.family)
         if metric == (HOST_FAMILY, "alive"):
             hint = "write when it dies below hosts: {web1: {dies: 10m, returns: 12m}}"
             self._add((*path, "metric"), "made-metric", f"{metric} is not sampled: the engine makes it", hint=hint)
@@ -212,7 +251,7 @@ class Meaning:
                 hint="leave instance out",
                 at_key=True,
             )
-        elif "instance" not in raw and not family.has_whole:
+        elif "instance" not in raw and not family.is_whole(metric.field):
             kind = family.instance_kind
             expected = f"instance: the {kind} that says it"
             self._add(

@@ -73,7 +73,7 @@ def _values(base: str, count: int | None, field: Field, at: int) -> Iterator[Val
     if base == "_":
         return iter([None] * (count or 1))
     quoted = _QUOTED.fullmatch(base)
-    if field.unit is Unit.TEXT:
+    if field.unit is Unit.TEXT or (field.unit is Unit.ANY and quoted is not None):
         if quoted is None:
             expected = "a text in single quotes: 'text'"
             raise NotationError(f"{_short(base)} is no text", at=at, expected=expected, hint=_quoted(base))

@@ -87,8 +87,9 @@ def play(test: Test, rules: Iterable[Rule]) -> Story:
     looks: dict[int, tuple[Alert, ...]] = {}
     acks: dict[str, Ack] = {}
     for host in test.hosts:
-        replay.host(HostInfo(name=host.name, labels=host.labels), test.start)
-        replay.alive(host.name, test.start, is_alive=host.is_alive(0.0))
+        replay.host(HostInfo(name=host.name, labels=host.labels, is_ensemble=host.is_ensemble), test.start)
+        if not host.is_ensemble:
+            replay.alive(host.name, test.start, is_alive=host.is_alive(0.0))
     for at, _, event in heapq.merge(*_streams(test), key=lambda one: one[:2]):
         moment = recorder.advance(at)
         if isinstance(event, int):

@@ -29,12 +29,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A host of a test; it is dead from `dies` until `returns`."""
+    """A host of a test, or an ensemble in the place of one; it is dead from `dies` until `returns`."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     dies: float | None = None
     returns: float | None = None
+    is_ensemble: bool = False
 
     def is_alive(self, at: float) -> bool:
         if self.dies is None or at < self.dies:
@@ -116,7 +117,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A test document: `files` are the rule files it names, with their places, `rules` those that stand in it."""
+    """A test document: `files` are the rule files and packs it names, with their places, `rules` those that it has."""
 
     document: Document
     files: tuple[tuple[str, Path], ...]

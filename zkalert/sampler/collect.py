@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -17,11 +19,13 @@ import psutil
 from zkalert import clock
 from zkalert.metrics import FAMILIES
 from zkalert.model import Value
-from zkalert.sampler import devices
+from zkalert.sampler import devices, hardware, kernel
 from zkalert.sampler.reading import Reading
+from zkalert.sampler.systemd import Units
 from zkalert.tree import MAX_TEXT
 
-Reader = Callable[[float], Reading]
+Reader = Callable[[float], "Reading | None"]
+"""Of a family, at the monotonic time; None where the system has nothing of it, and so no sample."""
 
 _FAILURES = (psutil.Error, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
 """What psutil and the kernel's files answer with where they cannot answer (NotImplementedError among them)."""
@@ -30,29 +34,69 @@ _FAILURES = (psutil.Error, OSError, ValueError, LookupError, ArithmeticError, Ru
 class Collector:
     """The readers of all families; those that tell a share of the last interval remember the reading before.
 
-    Making one takes the first of these readings, so that the first sample is no rate since boot.
+    Making one takes the first of these readings, so that the first sample is no rate since boot. `configured` are the
+    readers of families that only the configuration asks for. Shares of processor time are those of the last
+    `processor_span` seconds, however often they are read.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(
+        self,
+        now: float,
+        configured: Mapping[str, Reader] = MappingProxyType({}),
+        *,
+        processor_span: float = FAMILIES["cpu_usage"].interval,
+    ) -> None:
         self._readers: dict[str, Reader] = {
             "memory_usage": _memory,
-            "cpu_usage": Processors(),
+            "cpu_usage": Processors(now, processor_span),
             "disk_usage": devices.FileSystems(),
             "process_number": _processes,
             "swap_usage": _swap,
             "load_average": _load,
-            "disk_io": devices.disk_io,
+            "disk_io": devices.Disks(now),
             "network_io": devices.Interfaces(now),
             "host": _host,
             "uptime": _uptime,
+            "pressure": kernel.pressure,
+            "kernel": kernel.kernel,
+            "file_descriptors": kernel.file_descriptors,
+            "conntrack": kernel.conntrack,
+            "raid": hardware.raid,
+            "bonding": hardware.bonding,
+            "edac": hardware.edac,
+            "systemd": Units(),
+            "temperature": hardware.temperature,
+            "sampler": self._of_ourselves,
+            **configured,
         }
+        self._last: dict[str, dict[str, Value]] = {}  # by family that was found: `ok` and `seconds` of its last reading
 
-    def read(self, family: str, now: float) -> Reading:
-        """What the system says of `family` at `now` (monotonic seconds); never raises for what the system does."""
+    def read(self, family: str, now: float) -> Reading | None:
+        """What the system says of `family` at `now` (monotonic seconds); never raises for what the system does.
+
+        None where there is nothing of the kind here. Where there was, what is gone is said by an empty reading.
+        """
+        began = clock.monotonic()
         try:
-            return self._readers[family](now)
+            reading = self._readers.get(family, _nothing)(now)
         except _FAILURES as error:
-            return Reading(errors=(f"cannot be read: {str(error) or type(error).__name__}",))
+            reading = Reading(errors=(f"cannot be read: {str(error) or type(error).__name__}",))
+        if reading is None:
+            if family not in self._last:
+                return None
+            reading = Reading()
+        self._last[family] = {"ok": int(not reading.errors), "seconds": round(clock.monotonic() - began, 6)}
+        return reading
+
+    def _of_ourselves(self, _now: float) -> Reading:
+        families = {family: values for family, values in self._last.items() if family != "sampler"}
+        ok = all(values["ok"] for values in families.values())
+        seconds = sum(float(values["seconds"]) for values in families.values())
+        return Reading(values={"ok": int(ok), "seconds": round(seconds, 6)}, instances=families)
+
+
+def _nothing(_now: float) -> None:
+    """Of a family that the configuration would have to ask for."""
 
 
 def fields_of(family: str, source: object, names: Sequence[str] = ()) -> dict[str, Value]:
@@ -168,23 +212,38 @@ def _other_processes() -> Reading:
 
 # Processors ---------------------------------------------------------------------------------------------------------
 
+_NEARLY = 0.98  # ticks are not punctual
+_MOST_READINGS = 50
+
 
 class Processors:
-    """Shares of processor time between two readings, of each core and of all."""
+    """Shares of processor time over the last `over` seconds, of each core and of all.
 
-    def __init__(self) -> None:
-        self._before: list[Any] = psutil.cpu_times(percpu=True)
+    Asked less often than that, it tells of the time since it was asked last. What is asked for between two ticks is no
+    spike of a moment, but as smooth as a tick's.
+    """
 
-    def __call__(self, _now: float) -> Reading:
+    def __init__(self, now: float, over: float) -> None:
+        self._over = over
+        self._readings: deque[tuple[float, list[Any]]] = deque([(now, psutil.cpu_times(percpu=True))])
+
+    def __call__(self, now: float) -> Reading:
         times: list[Any] = psutil.cpu_times(percpu=True)
-        before, self._before = self._before, times
+        readings = self._readings
+        while len(readings) > 1 and readings[1][0] <= now - _NEARLY * self._over:
+            readings.popleft()
+        before = readings[0][1]
+        if len(before) != len(times):
+            readings.clear()
+        if not readings or now - readings[-1][0] >= self._over / _MOST_READINGS:
+            readings.append((now, times))
         cores: dict[str, Value] = {"cores": len(times)}
         if len(before) != len(times):
             return Reading(values=cores, errors=("the number of cores changed since the last reading",))
         # A core that was off for a while counts from anew, and iowait may step back: no share is negative.
         spent = [
-            [max(0.0, after - until) for after, until in zip(now, then, strict=True)]
-            for now, then in zip(times, before, strict=True)
+            [max(0.0, after - until) for after, until in zip(core, then, strict=True)]
+            for core, then in zip(times, before, strict=True)
         ]
         names = times[0]._fields
         whole = [sum(column) for column in zip(*spent, strict=True)]

@@ -121,26 +121,56 @@ def _usage(mount: str) -> dict[str, Value]:
 _NO_DISK = re.compile(r"(?:loop|ram|zram)\d+")
 
 
-def disk_io(_now: float) -> Reading:
-    """Counters as the kernel has them: a device that was plugged in again starts anew, and rates know that."""
-    queues = _queues()
-    instances: dict[str, dict[str, Value]] = {}
-    for name, io in (psutil.disk_io_counters(perdisk=True, nowrap=False) or {}).items():
-        if _NO_DISK.fullmatch(name):
-            continue
-        values: dict[str, Value] = {
-            "reads": io.read_count,
-            "writes": io.write_count,
-            "read_bytes": io.read_bytes,
-            "write_bytes": io.write_bytes,
-        }
-        for field, source in (("read_time", "read_time"), ("write_time", "write_time"), ("busy", "busy_time")):
-            if (milliseconds := getattr(io, source, None)) is not None:
-                values[field] = milliseconds / 1000
-        if name in queues:
-            values["queue"] = queues[name]
-        instances[name] = values
-    return Reading(instances=instances)
+class Disks:
+    """Work of disks: counters as the kernel has them, and what the last interval makes of them.
+
+    A device that was plugged in again starts its counters anew: rates know that, and nothing is told of that interval.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._before: dict[str, dict[str, float]] = {}
+        self._before_at = now
+        self(now)
+
+    def __call__(self, now: float) -> Reading:
+        queues = _queues()
+        passed, self._before_at = now - self._before_at, now
+        before, self._before = self._before, {}
+        instances: dict[str, dict[str, Value]] = {}
+        for name, io in (psutil.disk_io_counters(perdisk=True, nowrap=False) or {}).items():
+            if _NO_DISK.fullmatch(name):
+                continue
+            counters: dict[str, float] = {
+                "reads": io.read_count,
+                "writes": io.write_count,
+                "read_bytes": io.read_bytes,
+                "write_bytes": io.write_bytes,
+            }
+            for field, source in (("read_time", "read_time"), ("write_time", "write_time"), ("busy", "busy_time")):
+                if (milliseconds := getattr(io, source, None)) is not None:
+                    counters[field] = milliseconds / 1000
+            values: dict[str, Value] = {**counters}
+            if name in before and passed > 0:
+                values |= _work(before[name], counters, passed)
+            if name in queues:
+                values["queue"] = queues[name]
+            self._before[name] = counters
+            instances[name] = values
+        return Reading(instances=instances)
+
+
+def _work(before: dict[str, float], after: dict[str, float], passed: float) -> dict[str, Value]:
+    """How long reads and writes took on average, and for which share of the time there was any."""
+    spent = {name: count - before.get(name, count) for name, count in after.items()}
+    if any(count < 0 for count in spent.values()):
+        return {}
+    values: dict[str, Value] = {}
+    for field, time, number in (("read_await", "read_time", "reads"), ("write_await", "write_time", "writes")):
+        if time in spent:
+            values[field] = round(spent[time] / spent[number], 6) if spent[number] else 0
+    if "busy" in spent:
+        values["busy_percent"] = round(min(100.0, 100.0 * spent["busy"] / passed), 2)
+    return values
 
 
 def _queues() -> dict[str, int]:

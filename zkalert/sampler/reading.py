@@ -20,6 +20,7 @@ _SIZES = {
     "disk_usage": ("total",),
     "disk_io": ("read_bytes", "write_bytes"),
     "network_io": ("rx_bytes", "tx_bytes"),
+    "systemd": ("failed", "active"),
 }
 """By which fields the instances of a family are large or small, where there are too many."""
 
@@ -61,8 +62,13 @@ def _cut(sample: Sample, kept: int) -> Sample:
 
     largest = set(sorted(sample.instances, key=size, reverse=True)[:kept])
     note = f"{len(sample.instances)} instances: only the {kept} largest are here"
+    before = sample.before
+    if before is not None:
+        counts = {name: values for name, values in before.instances.items() if name in largest}
+        before = replace(before, instances=counts)
     return replace(
         sample,
+        before=before,
         instances={name: values for name, values in sample.instances.items() if name in largest},
         labels={name: texts for name, texts in sample.labels.items() if name in largest},
         errors=(note, *sample.errors),

@@ -1,6 +1,7 @@
 """When each family is read, and what becomes of its sample: kept, and published while ZooKeeper answers.
 
-Comes in: the monotonic time, and states of the connection. Goes out: samples, and the time of the next step.
+Comes in: the monotonic time, states of the connection, and what the rules in force ask for. Goes out: samples, and the
+time of the next step. Which samples are worth a write is for the desk to say.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
+from types import MappingProxyType
 
 from zkalert import __version__, clock, zk
 from zkalert.metrics import FAMILIES, SAMPLED
-from zkalert.model import HostInfo, HostNameTaken, LayoutTooNew, Sample, ZkalertError
+from zkalert.model import FamilyLimits, HostInfo, HostNameTaken, LayoutTooNew, Sample, ZkalertError
 from zkalert.sampler import presence
-from zkalert.sampler.collect import Collector
+from zkalert.sampler.band import max_age
+from zkalert.sampler.collect import Collector, Reader
+from zkalert.sampler.desk import Desk
 from zkalert.sampler.publish import Publisher
-from zkalert.sampler.reading import fit
+from zkalert.sampler.reading import Reading, fit
 from zkalert.tree import Tree
 
 log = logging.getLogger("zkalert.sampler")
-
-MIN_MAX_AGE = 10.0
-"""Seconds that a sample speaks at least."""
 
 _LOOK = 1.0  # how often the connection is looked after between ticks
 _LOOK_SOON = 0.1  # and before there was one
@@ -63,16 +64,13 @@ def first_delay(intervals: Mapping[str, float], machine: str) -> float:
     return _FIRST_SPAN + part * (latest - _FIRST_SPAN)
 
 
-def max_age(interval: float) -> float:
-    """How long a sample speaks at most, so that two that are lost in between leave no hole."""
-    return max(3 * interval, MIN_MAX_AGE)
-
-
 class Sampler:
     """Samples one host; `step` is called from one thread, again and again.
 
     `intervals` changes the cadence of families (seconds), `keep` is handed the samples of every tick, published or
-    not. The client must be started; it is neither stopped nor closed here.
+    not. `asked` says what the rules in force ask of each family (the same object until that changes); where it says
+    nothing of one, every sample of it is published. `resting` and `fast` as for the desk. The client must be started;
+    it is neither stopped nor closed here.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the agent joins
@@ -85,13 +83,20 @@ class Sampler:
         machine: str,
         intervals: Mapping[str, float],
         keep: Callable[[Sequence[Sample]], None],
+        configured: Mapping[str, Reader] = MappingProxyType({}),
+        asked: Callable[[], Mapping[str, FamilyLimits]] = dict,
+        resting: float | None = None,
+        fast: float | None = None,
     ) -> None:
         now = clock.monotonic()
         self._host = host
         self._keep = keep
         self._intervals = {name: intervals.get(name, FAMILIES[name].interval) for name in SAMPLED}
-        self._collector = Collector(now)
-        self._cadence = Cadence(self._intervals, now + first_delay(self._intervals, machine))
+        self._collector = Collector(now, configured, processor_span=self._intervals["cpu_usage"])
+        first_at = now + first_delay(self._intervals, machine)
+        self._cadence = Cadence(self._intervals, first_at)
+        self._asked = asked
+        self._desk = Desk(self._intervals, resting=resting, fast=fast, first_at=first_at)
         system = os.uname()
         info = HostInfo(
             name=host,
@@ -123,40 +128,56 @@ class Sampler:
         self._hear()
         if not self._has_name and self._client.connected and now >= self._claim_at:
             self._claim(now)
+        self._desk.heed(self._asked())
         due = self._cadence.take(now)
-        if due:
-            samples, payloads = self._read(due, now)
-            self._keep(samples)
-            if self._has_name and self._client.connected:
-                self._publish(payloads)
-        return min(self._cadence.next_at, now + (_LOOK if self._has_name else _LOOK_SOON))
-
-    def _read(self, families: Sequence[str], now: float) -> tuple[list[Sample], dict[str, bytes]]:
-        samples, payloads = [], {}
         at = clock.wall()
+        samples = [*self._read(due, now, at), *self._glance(due, now, at)]
+        if samples:
+            self._keep(samples)
+            chosen = [fit(sample) for sample in self._desk.weigh(samples, now)]
+            if chosen:
+                self._publish({sample.family: payload for sample, payload in chosen})
+        look = _LOOK if self._has_name else _LOOK_SOON
+        return min(self._cadence.next_at, self._desk.next_glance_at, now + look)
+
+    def _read(self, families: Sequence[str], now: float, at: float) -> Iterator[Sample]:
         for family in families:
             reading = self._collector.read(family, now)
-            interval = self._intervals[family]
-            sample, payloads[family] = fit(
-                Sample(
-                    family=family,
-                    at=at,
-                    interval=interval,
-                    max_age=max_age(interval),
-                    values=reading.values,
-                    instances=reading.instances,
-                    labels=reading.labels,
-                    errors=reading.errors,
-                )
-            )
+            if reading is None:  # this system has nothing of the kind
+                continue
+            sample, _ = fit(self._sample(family, reading, at))
             self._tell(family, "; ".join(sample.errors), logging.WARNING, "is read without errors again")
-            samples.append(sample)
-        return samples, payloads
+            yield sample
+
+    def _glance(self, done: Sequence[str], now: float, at: float) -> Iterator[Sample]:
+        """Look at cheap families between their ticks, for crossings alone; not at those that were `done` now."""
+        for family in self._desk.glances(now):
+            if family in done:
+                continue
+            before = clock.worked()
+            reading = self._collector.read(family, now)
+            cost = clock.worked() - before
+            if reading is not None and self._desk.is_news(sample := self._sample(family, reading, at), now, cost):
+                yield fit(sample)[0]
+
+    def _sample(self, family: str, reading: Reading, at: float) -> Sample:
+        interval = self._intervals[family]
+        return Sample(
+            family=family,
+            at=at,
+            interval=interval,
+            max_age=max_age(interval),
+            values=reading.values,
+            instances=reading.instances,
+            labels=reading.labels,
+            errors=reading.errors,
+        )
 
     def _hear(self) -> None:
         while not self._states.empty():
             state = self._states.get()
             if state is zk.ConnectionState.CONNECTED:
+                self._desk.doubt()  # an outage is a gap for whoever counts the time
                 self._tell("ZooKeeper", "", logging.WARNING, "answers again; publishing goes on")
             else:
                 trouble = "does not answer; samples are kept in the history alone until it does"
@@ -177,14 +198,20 @@ class Sampler:
                 log.info('publishing as host "%s"', self._host)
             self._tell("publishing", "", logging.ERROR, "goes on")
             self._has_name = self._had_name = True
+            self._desk.doubt()
 
     def _publish(self, payloads: Mapping[str, bytes]) -> None:
+        if not (self._has_name and self._client.connected):
+            self._desk.doubt(payloads)
+            return
         try:
             self._publisher.publish(payloads)
         except zk.UNCERTAIN:
-            pass  # the next tick brings newer samples; the connection's own state tells the user
+            # The next tick brings newer samples; the connection's own state tells the user.
+            self._desk.doubt(payloads)
         except (ZkalertError, zk.TransactionFailed, zk.KazooException) as error:
             self._has_name = False
+            self._desk.doubt(payloads)
             self._refused(error, clock.monotonic())
         else:
             self._tell("publishing", "", logging.ERROR, "goes on")

@@ -110,7 +110,7 @@ class BrakedSender:
         rule = effect.alert.rule
         place = self._brakes.take(self._run, rule, effect.id)
         if not place.ticket:
-            return SendResult(state=SendState.FAILED, detail=place.detail)
+            return SendResult(state=SendState.FAILED, detail=place.detail, is_braked=True)
         result = self._sender.send(effects, message, is_repeat=is_repeat)
         if result.state is not SendState.UNKNOWN:  # it may still run; then its place ends by itself
             self._brakes.release(self._run, rule, place.ticket)

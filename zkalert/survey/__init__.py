@@ -2,6 +2,8 @@
 
 values   what was read
 reading  reads it from ZooKeeper
+glimpse  adds the ensembles that rules look at
+peek     what any znodes say, and how rules would name that
 past     adds a host's own history
 absence  why a host is not looked at, or a number is not there
 series   what a rule says of each series
@@ -16,7 +18,9 @@ from zkalert.survey.absence import Unknown, why_not_host
 from zkalert.survey.board import Board, Letter, Silenced, Standing, letters, read_board, standings
 from zkalert.survey.drilling import Drill, Scene, drill_of, severities
 from zkalert.survey.fleet import EngineLine, Fleet, HostLine, Role, read_fleet
+from zkalert.survey.glimpse import glimpse, servers_now, with_ensembles
 from zkalert.survey.past import with_history
+from zkalert.survey.peek import DeadEnd, Peek, Peeked, peek, reader_of
 from zkalert.survey.reading import Reader, connected
 from zkalert.survey.series import Comparison, Series, awaited, has_metric, series_of, spans
 from zkalert.survey.story import (
@@ -34,6 +38,7 @@ __all__ = [
     "Board",
     "Clocked",
     "Comparison",
+    "DeadEnd",
     "Drill",
     "EngineLine",
     "Fleet",
@@ -41,6 +46,8 @@ __all__ = [
     "HostSeen",
     "Letter",
     "Passage",
+    "Peek",
+    "Peeked",
     "Published",
     "Reader",
     "Role",
@@ -56,16 +63,21 @@ __all__ = [
     "awaited",
     "connected",
     "drill_of",
+    "glimpse",
     "has_metric",
     "inhibitors_of",
     "letters",
+    "peek",
     "read_board",
     "read_fleet",
+    "reader_of",
     "series_of",
+    "servers_now",
     "severities",
     "spans",
     "standings",
     "stories",
     "why_not_host",
+    "with_ensembles",
     "with_history",
 ]

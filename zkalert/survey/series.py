@@ -32,7 +32,7 @@ from zkalert.model import (
     Value,
     Verdict,
 )
-from zkalert.rulebook import RuleWatcher, alive_sample
+from zkalert.rulebook import RuleWatcher, alive_sample, with_clock_skew
 from zkalert.survey.absence import ALIVE, ROUNDING, Absence, Unknown, is_rate, terms
 from zkalert.survey.values import HostSeen, Published, Survey
 
@@ -273,7 +273,8 @@ def _lives(host: HostSeen, found: list[Observation], at: float) -> Iterable[Obse
     name = host.info.name
     if not found:
         return [alive_sample(None, name, Moment(at, at), is_alive=host.is_alive)]
-    return [alive_sample(one, name, one.now, is_alive=host.is_alive) for one in found]
+    told = [replace(one, sample=with_clock_skew(one.sample, one.now.at)) for one in found]
+    return [alive_sample(one, name, one.now, is_alive=host.is_alive) for one in told]
 
 
 def _observation(host: str, published: Published, sample: Sample) -> Observation:

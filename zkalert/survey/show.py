@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zkalert import lifecycle, render
+from zkalert.evaluate import is_of_hosts
 from zkalert.metrics import format_duration
 from zkalert.model import Override, Rule, State
 from zkalert.render.text import iso
@@ -115,7 +116,8 @@ def as_text(found: Explanation) -> Iterator[str]:
     rule = found.rule
     is_off = "" if rule.enabled else "  (off)"
     yield f"{rule.name}  {rule.source}{is_off}"
-    yield f"looks at {found.looked_at} of {found.hosts} hosts{_others(found)}"
+    kind = "hosts" if is_of_hosts(rule) else "ensembles" if found.hosts != 1 else "ensemble"
+    yield f"looks at {found.looked_at} of {found.hosts} {kind}{_others(found)}"
     if found.is_owned:
         yield (
             f"evaluated by one of these engines: {', '.join(found.engines)}"

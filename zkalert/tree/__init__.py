@@ -2,6 +2,7 @@
 
 from zkalert.tree.codec import MAX_PAYLOAD, MAX_RECORD, MAX_TEXT
 from zkalert.tree.facts import MAX_COMMENT, decode_ack, decode_silence, encode_ack, encode_silence
+from zkalert.tree.limits import MAX_LIMITS, decode_limits, encode_limits
 from zkalert.tree.paths import MAX_NAME, Tree, escape, series_name, unescape
 from zkalert.tree.payloads import (
     LAYOUT_VERSION,
@@ -19,7 +20,9 @@ from zkalert.tree.payloads import (
     encode_sample,
     encode_seen,
 )
-from zkalert.tree.records import decode_alert, decode_entry, encode_alert, encode_entry
+from zkalert.tree.pointers import pointers_in
+from zkalert.tree.pushes import WHOLE, Push, decode_push, encode_push
+from zkalert.tree.records import MAX_INSTANCE, decode_alert, decode_entry, encode_alert, encode_entry
 from zkalert.tree.requests import (
     MAX_STARTS,
     decode_brake,
@@ -41,13 +44,16 @@ from zkalert.tree.rulesets import (
     encode_publications,
     names_problem,
 )
+from zkalert.tree.znode import ZnodeFields, is_open_to_all, number_or_text
 
 __all__ = [
     "LAYOUT_VERSION",
     "MAX_BLOB",
     "MAX_COMMENT",
     "MAX_FILES",
+    "MAX_INSTANCE",
     "MAX_INSTANCES",
+    "MAX_LIMITS",
     "MAX_MANIFEST",
     "MAX_NAME",
     "MAX_PAYLOAD",
@@ -55,7 +61,10 @@ __all__ = [
     "MAX_RECORD",
     "MAX_STARTS",
     "MAX_TEXT",
+    "WHOLE",
+    "Push",
     "Tree",
+    "ZnodeFields",
     "content_digest",
     "decode_ack",
     "decode_alert",
@@ -66,8 +75,10 @@ __all__ = [
     "decode_entry",
     "decode_host",
     "decode_layout",
+    "decode_limits",
     "decode_manifest",
     "decode_publications",
+    "decode_push",
     "decode_request",
     "decode_sample",
     "decode_seen",
@@ -81,14 +92,19 @@ __all__ = [
     "encode_entry",
     "encode_host",
     "encode_layout",
+    "encode_limits",
     "encode_manifest",
     "encode_publications",
+    "encode_push",
     "encode_request",
     "encode_sample",
     "encode_seen",
     "encode_silence",
     "escape",
+    "is_open_to_all",
     "names_problem",
+    "number_or_text",
+    "pointers_in",
     "series_name",
     "unescape",
 ]

@@ -29,6 +29,7 @@ class Tree:
         self.dead = f"{self.root}/dead"
         self.resend = f"{self.root}/resend"
         self.closes = f"{self.root}/closes"
+        self.thresholds = f"{self.root}/thresholds"
         self.blobs = f"{self.root}/rules/blobs"
         self.current_rules = f"{self.root}/rules/current"
         self._hosts_prefix = self.hosts + "/"
@@ -89,6 +90,10 @@ class Tree:
     def close(self, episode: str) -> str:
         """The wish that an alert be closed whose rule no engine has."""
         return f"{self.closes}/{escape(episode)}"
+
+    def threshold(self, family: str) -> str:
+        """What the rules in force ask of a family."""
+        return f"{self.thresholds}/{escape(family)}"
 
     def requests(self, host: str) -> str:
         """What a host is asked to run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zkalert.model import Alive, EngineInfo, HostInfo, Problem, Sample, Seen
+from zkalert.model import Alive, Counts, EngineInfo, HostInfo, Problem, Sample, Seen
 from zkalert.tree.codec import MAX_RECORD, BadPayload, dump, guarded, number, text_of, texts_of, values_of, whole
 
 LAYOUT_VERSION = 1
@@ -30,6 +30,8 @@ def encode_sample(sample: Sample) -> bytes:
         document["labels"] = {name: dict(labels) for name, labels in sample.labels.items()}
     if sample.errors:
         document["errors"] = list(sample.errors)
+    if sample.before is not None:
+        document["before"] = _encode_counts(sample.before)
     return dump(document)
 
 
@@ -50,6 +52,7 @@ def decode_sample(family: str, data: bytes | None) -> Sample | Problem:
         interval = number(document["interval"], "interval")
         if max_age <= 0 or interval <= 0:
             raise BadPayload("wrong-shape", "interval and max_age are spans above 0")
+        before = document.get("before")
         return Sample(
             family=family,
             at=number(document["time"], "time"),
@@ -61,9 +64,35 @@ def decode_sample(family: str, data: bytes | None) -> Sample | Problem:
             if labels
             else {},
             errors=tuple(text_of(error, "errors", 1024) for error in document.get("errors", ())),
+            before=None if before is None else _counts_of(before),
         )
 
     return guarded(parse, data)
+
+
+def _encode_counts(counts: Counts) -> dict[str, Any]:
+    document: dict[str, Any] = {"span": counts.span}
+    if counts.values:
+        document["values"] = dict(counts.values)
+    if counts.instances:
+        document["instances"] = {name: dict(values) for name, values in counts.instances.items()}
+    return document
+
+
+def _counts_of(document: dict[str, Any]) -> Counts:
+    span = number(document["span"], "before.span")
+    instances = document.get("instances", {})
+    if span <= 0 or type(instances) is not dict or len(instances) > MAX_INSTANCES:
+        raise BadPayload("wrong-shape", f"before is no span above 0 with at most {MAX_INSTANCES} instances")
+    return Counts(
+        span=span,
+        values=_numbers_of(document.get("values", {})),
+        instances={text_of(name, "before"): _numbers_of(values) for name, values in instances.items()},
+    )
+
+
+def _numbers_of(values: dict[str, Any]) -> dict[str, float]:
+    return {text_of(name, "before"): number(value, "before") for name, value in values.items()}
 
 
 def encode_layout() -> bytes:

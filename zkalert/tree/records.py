@@ -40,6 +40,10 @@ from zkalert.tree.codec import (
 )
 from zkalert.tree.facts import ack_document, parse_ack
 
+MAX_INSTANCE = 1024
+"""Characters in the name of an instance, as of a znode's path."""
+MAX_METRIC = 2 * MAX_INSTANCE
+
 
 def encode_alert(alert: Alert) -> bytes:
     return dump(_alert_document(alert) | {"v": 1})
@@ -186,19 +190,19 @@ def _hold_document(hold: Hold | None) -> list[float] | None:
 
 
 def _parse_alert(document: dict[str, Any]) -> Alert:
-    family, _, field = text_of(document["metric"], "metric").partition(".")
-    if not field:
+    metric = Metric.of(text_of(document["metric"], "metric", MAX_METRIC))
+    if not metric.field:
         raise BadPayload("wrong-shape", "metric is no family with a field")
     instance, members = document["instance"], document["members"]
     return Alert(
         rule=text_of(document["rule"], "rule"),
         host=text_of(document["host"], "host"),
-        instance=None if instance is None else text_of(instance, "instance"),
+        instance=None if instance is None else text_of(instance, "instance", MAX_INSTANCE),
         state=State(document["state"]),
         episode=text_of(document["episode"], "episode", 64),
         digest=text_of(document["digest"], "digest"),
         severity=Severity(document["severity"]),
-        metric=Metric(family, field),
+        metric=metric,
         subject=text_of(document["subject"], "subject", 1024),
         unit=text_of(document["unit"], "unit"),
         comparator=Comparator(document["comparator"]),

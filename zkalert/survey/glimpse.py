@@ -1,0 +1,140 @@
+"""Ensembles, looked at once: what the znodes of a rule's patterns say now, and what the servers say of themselves.
+
+Comes in: rules, a reader of the own ensemble, how the others are reached. Goes out: the survey, in which each ensemble
+that the rules look at stands in the place of a host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from zkalert import clock, zk
+from zkalert.evaluate import families_of, is_of_hosts
+from zkalert.metrics import OWN_ENSEMBLE, ZOOKEEPER_FAMILY, ZnodePattern, is_znode, parse_pattern
+from zkalert.model import EnsembleSettings, HostInfo, Rule, Sample, Value
+from zkalert.servers import Servers
+from zkalert.survey.reading import Reader
+from zkalert.survey.values import HostSeen, Published, Survey
+from zkalert.tree import ZnodeFields, is_open_to_all
+
+MOST_MATCHES = 10_000
+"""Znodes of one pattern that are looked at."""
+
+_LONG = 1e9
+
+
+def with_ensembles(
+    seen: Survey, reader: Reader, rules: Iterable[Rule], settings: Mapping[str, EnsembleSettings]
+) -> Survey:
+    """A survey with the ensembles that rules look at; `settings` has the own one too.
+
+    Raises what `zk.connected` does for an ensemble that does not answer, and as the methods of a reader do.
+    """
+    wanted: dict[str, dict[str, set[str]]] = {}  # ensemble, family, fields
+    for rule in rules:
+        if is_of_hosts(rule):
+            continue
+        for family, field in _read(rule):
+            places = [parse_pattern(family).ensemble] if is_znode(family) else list(settings)
+            for name in places:
+                wanted.setdefault(name, {}).setdefault(family, set()).add(field)
+    found = dict(seen.hosts)
+    for name, families in wanted.items():
+        if name in settings:
+            found[name] = _looked_at(name, families, reader, settings[name], seen.at)
+    return replace(seen, hosts=found)
+
+
+def glimpse(pattern: str, fields: Iterable[str], reader: Reader, settings: EnsembleSettings) -> Sample:
+    """What the znodes that `pattern` matches say now."""
+    name = parse_pattern(pattern).ensemble
+    if name == OWN_ENSEMBLE:
+        return _sample(pattern, fields, reader, reader.client, clock.wall())
+    with zk.connected(settings.zookeeper) as client:
+        return _sample(pattern, fields, reader, client, clock.wall())
+
+
+def servers_now(name: str, settings: EnsembleSettings) -> Sample:
+    """What the servers of an ensemble say of themselves now, as the family `zookeeper`; never raises."""
+    return Servers(name, settings, _ignore, _never).step().sample
+
+
+def _read(rule: Rule) -> Iterator[tuple[str, str]]:
+    families = set(families_of(rule))
+    for condition in rule.conditions:
+        for term in (condition.term, condition.relative_to):
+            if term is not None and term.metric.family in families:
+                yield term.metric
+
+
+def _looked_at(
+    name: str, families: Mapping[str, Iterable[str]], reader: Reader, settings: EnsembleSettings, at: float
+) -> HostSeen:
+    samples: dict[str, tuple[Published, ...]] = {}
+    for family, fields in families.items():
+        if is_znode(family):
+            sample = glimpse(family, fields, reader, settings)
+        elif family == ZOOKEEPER_FAMILY:
+            sample = replace(servers_now(name, settings), max_age=_LONG)
+        else:
+            continue
+        samples[family] = (Published(sample, at),)
+    return HostSeen(info=HostInfo(name=name, is_ensemble=True), is_alive=True, samples=samples)
+
+
+def _ignore(_event: object) -> None:
+    """Who looks once has the answer in hand."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _sample(family: str, names: Iterable[str], reader: Reader, client: zk.Client, now: float) -> Sample:
+    pattern, fields = parse_pattern(family), ZnodeFields(names)
+    paths, is_cut = matches_of(pattern, reader, client)
+    stood = reader.answers(client.get_async, paths)
+    children = reader.answers(client.get_children_async, paths) if fields.has_children else {}
+    acls = reader.answers(client.get_acls_async, paths) if fields.has_acl else {}
+    found = {path: _values(fields, stood.get(path), children.get(path), acls.get(path), now) for path in paths}
+    labels = {path: pattern.labelled(found_in) for path in paths if (found_in := pattern.names_in(path))}
+    return Sample(
+        family=family,
+        at=now,
+        interval=1.0,
+        max_age=_LONG,
+        values={} if pattern.is_open else next(iter(found.values()), {}),
+        instances=found if pattern.is_open else {},
+        labels=labels,
+        errors=(f"only the first {MOST_MATCHES:,} are here",) if is_cut else (),
+    )
+
+
+def matches_of(pattern: ZnodePattern, reader: Reader, client: zk.Client) -> tuple[list[str], bool]:
+    """The paths that a pattern matches, sorted, at most MOST_MATCHES; and whether there are more."""
+    reached: list[tuple[str, ...]] = [()]
+    is_cut = False
+    for index, part in enumerate(pattern.parts):
+        if part is not None:
+            continue
+        folders = {pattern.path(index, names): names for names in reached}
+        below = reader.answers(client.get_children_async, folders)
+        reached = [(*folders[folder], child) for folder in folders for child in sorted(below.get(folder, ()))]
+        is_cut = is_cut or len(reached) > MOST_MATCHES
+        del reached[MOST_MATCHES:]
+    paths = [pattern.path(len(pattern.parts), names) for names in reached]
+    return paths, is_cut
+
+
+def _values(fields: ZnodeFields, stood: Any, children: Any, acls: Any, now: float) -> dict[str, Value]:
+    if stood is None:
+        return fields.missing()
+    data, stat = stood
+    values = {**fields.of_stat(stat), **fields.of_time(stat, now), **fields.of_data(data)[0]}
+    if children is not None:
+        values["children"] = len(children)
+    if acls is not None:
+        values["acl_open"] = int(is_open_to_all(acls[0]))
+    return values
