@@ -1,0 +1,3 @@
+from tests.acceptance.stage import stage
+
+__all__ = ["stage"]
