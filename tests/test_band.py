@@ -408,14 +408,16 @@ def take(book: Book, one: Sample, now: float) -> None:
 
 
 def tale(book: Book) -> list[tuple[Any, ...]]:
+    """What was told, series by series: which of two timers of one moment is first says nothing."""
+    told = sorted(book.told, key=lambda effect: (effect.alert.rule, effect.alert.instance or "", effect.at))
     return [
         (
             *(effect.alert.rule, effect.alert.instance, effect.name or effect.phase.value, effect.reason),
-            *(round(effect.at, 6), effect.alert.episode),
+            round(effect.at, 6),
             # Of several conditions, one that decides nothing may show a number of up to a minute ago.
             *(() if effect.alert.values else (effect.alert.value, effect.alert.peak)),
         )
-        for effect in book.told
+        for effect in told
     ]
 
 

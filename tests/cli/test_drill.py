@@ -160,6 +160,37 @@ def test_the_labels_of_another_host_come_from_zookeeper(
     assert "the labels of nobody are not known: it never published here" in done.stderr
 
 
+LEADERLESS = """\
+rules:
+  - name: leaderless
+    metric: "znode:{top}/topics/{{topic}}/state#/leader"
+    comparator: "=="
+    threshold: -1
+    summary: '{{{{ instance.topic }}}} has no leader, {{{{ now("znode:{top}/ids#children") }}}} brokers'
+"""
+
+
+@pytest.mark.parametrize(("topic", "shown"), [("orders", "orders has no leader"), ("", "drill has no leader")])
+def test_a_rule_about_znodes_is_drilled_on_one_that_is_there_or_on_one_made_up(
+    topic: str, shown: str, folder: Path, settings: ZookeeperSettings, client: Client
+) -> None:
+    top = f"{settings.root}-znodes"
+    client.ensure_path(f"{top}/ids/1")
+    if topic:
+        client.create(f"{top}/topics/{topic}/state", b'{"leader": 3}', makepath=True)
+    (folder / "rules.yaml").write_text(LEADERLESS.format(top=top))
+    where = ("--zookeeper", settings.hosts, "--root", settings.root)
+    done = drill(folder, "leaderless", "--dry-run", "--format", "json", *where)
+    document = json.loads(done.stdout)
+    assert (document["host"], document["instance"]) == ("zookeeper", f"{top}/topics/{topic or 'drill'}/state")
+    assert document["messages"][0]["title"].endswith(f"{shown}, 1 brokers")
+    wrong = drill(folder, "leaderless", "--host", "kafka", *where)
+    assert (wrong.returncode, wrong.stderr.splitlines()[0]) == (
+        2,
+        'zkalert: error: "leaderless" is about no ensemble "kafka"; known: zookeeper',
+    )
+
+
 def test_without_zookeeper_another_host_has_no_labels(folder: Path, http_receiver: HttpReceiver) -> None:
     done = drill(folder, "disk-full", "--host", "web1", "--phase", "firing")
     assert done.returncode == 0

@@ -16,8 +16,9 @@ from zkalert.cli.formats import format_option
 from zkalert.cli.inforce import rule_named, rules_of, unknown
 from zkalert.config import Config
 from zkalert.engine.choosing import Chooser
-from zkalert.evaluate import families_of
+from zkalert.evaluate import families_of, is_about, is_of_hosts
 from zkalert.lifecycle import is_open
+from zkalert.metrics import OWN_ENSEMBLE
 from zkalert.model import (
     Effect,
     HostInfo,
@@ -37,7 +38,7 @@ from zkalert.render import render
 from zkalert.routing import channel_targets, masked, too_mild
 from zkalert.senders import make_sender
 from zkalert.senders.remote import SWITCHED_OFF
-from zkalert.survey import Drill, Scene, connected, drill_of, severities, why_not_host
+from zkalert.survey import Drill, Scene, Survey, connected, drill_of, severities, why_not_host, with_ensembles
 from zkalert.tree import decode_sample
 
 _PHASES = (Phase.FIRING.value, Phase.RESOLVED.value)
@@ -68,7 +69,11 @@ class _Sent(NamedTuple):
 
 @click.command()
 @click.argument("rule_name", metavar="RULE")
-@click.option("--host", metavar="NAME", help="As if on this host; its labels are read from ZooKeeper. [default: here]")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="As if on this host or ensemble; its labels are read from ZooKeeper. [default: here]",
+)
 @click.option("--instance", metavar="NAME", help="As if on this instance, such as a mount.")
 @click.option("--severity", type=click.Choice([one.value for one in Severity]), help="[default: the rule's lowest]")
 @click.option(
@@ -145,6 +150,8 @@ def _severity(rule: Rule, name: str | None) -> Severity | None:
 
 def _scene(config: Config, rule: Rule, host: str | None, instance: str | None, notes: list[str]) -> Scene:
     """Where the drill takes place; what cannot be read of a host is left out, with a note."""
+    if not is_of_hosts(rule):
+        return _ensemble_scene(config, rule, host, instance, notes)
     if host is None:
         return Scene(host=HostInfo(name=config.host, labels=config.labels), instance=instance)
     try:
@@ -167,11 +174,29 @@ def _scene(config: Config, rule: Rule, host: str | None, instance: str | None, n
     )
 
 
+def _ensemble_scene(config: Config, rule: Rule, name: str | None, instance: str | None, notes: list[str]) -> Scene:
+    """An ensemble in the place of a host: the one that the rule is about, or that was asked for."""
+    known = local.ensembles_of(config)
+    fitting = [one for one in known if is_about(rule, one)]
+    if name is not None and name not in fitting:
+        raise UsageError(unknown(f'"{rule.name}" is about no ensemble "{name}"', name, fitting, "it is about none"))
+    chosen = HostInfo(name=name or next(iter(fitting), OWN_ENSEMBLE), is_ensemble=True)
+    try:
+        with connected(known[OWN_ENSEMBLE].zookeeper) as reader:
+            seen = with_ensembles(Survey(at=clock.wall(), hosts={}), reader, [rule], known).hosts.get(chosen.name)
+    except ZkalertError as error:
+        notes.append(f"what {chosen.name} says now is not known: {error}")
+        seen = None
+    said = {} if seen is None else {family: found[-1].sample for family, found in seen.samples.items()}
+    samples = {family: sample for family, sample in said.items() if not isinstance(sample, Problem)}
+    return Scene(host=chosen, instance=instance, samples=samples)
+
+
 def _notes(config: Config, made: Drill, scene: Scene) -> Iterator[str]:
     """What is as in a real alert, and would keep it from coming or from being heard."""
     if not made.rule.enabled:
         yield "the rule is off (enabled: false)"
-    if why := why_not_host(made.rule, scene.host):
+    if not scene.host.is_ensemble and (why := why_not_host(made.rule, scene.host)):
         yield f"the rule does not look at {scene.host.name}: {why}"
     channels = {name: channel_targets(channel) for name, channel in config.channels.items()}
     yield from too_mild(made.rule, made.firing, channels, config.routes)

@@ -16,6 +16,7 @@ from zkalert.engine.hosts import Unseen
 from zkalert.engine.matches import Matches
 from zkalert.metrics import OWN_ENSEMBLE, ZOOKEEPER_FAMILY, is_znode, parse_pattern
 from zkalert.model import (
+    Alert,
     Comparator,
     Effect,
     EnsembleSettings,
@@ -27,7 +28,7 @@ from zkalert.model import (
     Rule,
     Sample,
 )
-from zkalert.rulebook import RuleWatcher, with_facts
+from zkalert.rulebook import HOST_ALIVE, RuleWatcher, with_facts
 from zkalert.servers import Servers, ServersSeen
 from zkalert.watch import Acl, Part, Znodes, ZnodeSeen, ZnodesStirred
 from zkalert.zk import Client, ConnectionState, leave, listen, make_client
@@ -379,3 +380,16 @@ def _moves(rule: Rule) -> bool:
         ):
             return True
     return False
+
+
+def is_of(watcher: RuleWatcher, alert: Alert, ensemble: str) -> bool:
+    """Whether an alert is about an ensemble."""
+    return not watcher.is_of_hosts and alert.host == ensemble
+
+
+def is_watched_here(watcher: RuleWatcher, alert: Alert) -> bool:
+    """Whether an alert goes by what our own connection tells when it changes: znodes, and the lives of hosts.
+
+    Samples say by themselves how long they speak.
+    """
+    return is_of(watcher, alert, OWN_ENSEMBLE) or watcher.metric == HOST_ALIVE

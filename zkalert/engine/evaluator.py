@@ -19,7 +19,7 @@ from zkalert.dispatch import Dispatcher
 from zkalert.engine.choosing import Chooser
 from zkalert.engine.chronicle import Chronicle
 from zkalert.engine.closing import why_uncovered
-from zkalert.engine.ensembles import Ensembles, EnsembleState
+from zkalert.engine.ensembles import Ensembles, EnsembleState, is_of, is_watched_here
 from zkalert.engine.hosts import Hosts, Unseen
 from zkalert.engine.inputs import ActionDone, Input, NewRules
 from zkalert.engine.ledger import End, Ledger
@@ -30,7 +30,7 @@ from zkalert.engine.standing import resumed, series_of
 from zkalert.engine.status import Status
 from zkalert.evaluate import is_of_hosts, variant
 from zkalert.lifecycle import needs_write
-from zkalert.metrics import HOST_FAMILY, OWN_ENSEMBLE
+from zkalert.metrics import HOST_FAMILY
 from zkalert.model import (
     Alert,
     Effect,
@@ -381,7 +381,7 @@ class Evaluator:
         ]
         self._book.restore(alerts, now, was_watched=not self._was_blind)
         if self._blind_since is not None:
-            self._book.blind(self._blind_since, OWN_ENSEMBLE)
+            self._book.blind(self._blind_since, is_watched_here)
             self._blind_since = None
         self._was_blind = False
         for record, alert in zip((one for one in stored if one.rule in known), alerts, strict=True):
@@ -500,7 +500,7 @@ class Evaluator:
     def _ensemble_changed(self, event: EnsembleState) -> None:
         """What held while another ensemble was seen may not hold while it is not."""
         if event.state is not ConnectionState.CONNECTED and self.is_active:
-            self._book.blind(clock.monotonic(), event.ensemble)
+            self._book.blind(clock.monotonic(), lambda watcher, alert: is_of(watcher, alert, event.ensemble))
         self._ensembles.state_seen(event)
 
     def _servers_seen(self, event: ServersSeen) -> None:

@@ -7,13 +7,14 @@ evaluator's thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from zkalert.metrics import ZnodePattern, parse_pattern
+from zkalert.engine.leaves import Folder, Labels, Leaf, changes_between, is_child
+from zkalert.metrics import parse_pattern
 from zkalert.model import Moment, Observation, Sample, Value
 from zkalert.tree import MAX_INSTANCE, ZnodeFields, is_open_to_all
-from zkalert.watch import Acl, Part, ZnodeSeen
+from zkalert.watch import SPACING, Acl, Part, ZnodeSeen
 
 log = logging.getLogger("zkalert.engine")
 
@@ -27,6 +28,9 @@ PATIENCE = 1.0
 
 ACL_EVERY = 60.0
 """Seconds between two questions that no watch answers: of ACLs, and of what an ACL kept from us."""
+
+PACE = 1e-5
+"""Seconds between two samples for each match: a window, or a number of many, looks at all of them each time."""
 
 _FEW = 2000
 _OFTEN, _SELDOM = 1.0, 5.0
@@ -43,53 +47,6 @@ class Ground(Protocol):
     def ask_acls(self, paths: Iterable[str]) -> None: ...
 
 
-class _Folder:
-    """A folder whose children an open part stands for. `names` are those of the open parts before it."""
-
-    __slots__ = ("children", "index", "names")
-
-    def __init__(self, names: tuple[str, ...], index: int) -> None:
-        self.names = names
-        self.index = index
-        self.children: frozenset[str] = frozenset()
-
-
-class _Leaf:
-    """One znode that the pattern matches; `stat` None while it is not there, or (not `is_read`) was not read yet."""
-
-    __slots__ = ("acl_open", "changes", "children", "data", "is_read", "stat")
-
-    def __init__(self) -> None:
-        self.is_read = False
-        self.stat: Any = None
-        self.data: dict[str, Value] = {}
-        self.children: int | None = None
-        self.acl_open: int | None = None
-        self.changes = 0
-
-
-class _Labels(Mapping[str, Mapping[str, str]]):
-    """The labels of each match, made when they are asked for: few of thousands ever are."""
-
-    __slots__ = ("_leaves", "_pattern")
-
-    def __init__(self, pattern: ZnodePattern, leaves: Mapping[str, _Leaf]) -> None:
-        self._pattern = pattern
-        self._leaves = leaves
-
-    def __getitem__(self, path: str) -> Mapping[str, str]:
-        names = self._pattern.names_in(path) if path in self._leaves else None
-        if names is None:
-            raise KeyError(path)
-        return self._pattern.labelled(names)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._leaves)
-
-    def __len__(self) -> int:
-        return len(self._leaves)
-
-
 class Matches:
     """One pattern, `wanted` fields of it. `needs_ticks`: a rule's number moves though nothing changes."""
 
@@ -102,8 +59,8 @@ class Matches:
         self._fields = ZnodeFields(wanted)
         self._is_ticking = needs_ticks or self._fields.is_timed
         self._ground = ground
-        self._folders: dict[str, _Folder] = {}
-        self._leaves: dict[str, _Leaf] = {}
+        self._folders: dict[str, Folder] = {}
+        self._leaves: dict[str, Leaf] = {}
         self._values: dict[str, Mapping[str, Value]] = {}
         self._unanswered: set[tuple[str, Part]] = set()
         self._missed: set[tuple[str, Part]] = set()  # not there, and followed again once its folder names it
@@ -117,6 +74,7 @@ class Matches:
         self._seen_at = 0.0  # this process's clock, of the newest reading
         self._tick_at: float | None = None
         self._acl_at = 0.0
+        self._not_before = 0.0
         self.is_known = False
         """Whether all of it was read since the connection was made."""
 
@@ -152,14 +110,14 @@ class Matches:
         if None in parts[start:]:
             index = parts.index(None, start)
             folder = self._pattern.path(index, names)
-            self._folders[folder] = _Folder(names, index)
+            self._folders[folder] = Folder(names, index)
             self._follow(folder, Part.CHILDREN)
             return True
         path = self._pattern.path(len(parts), names)
         if len(path) > MAX_INSTANCE or len(self._leaves) >= MOST_MATCHES:
             self._say_left_out(path)
             return False
-        self._leaves[path] = _Leaf()
+        self._leaves[path] = Leaf()
         for part in self._parts():
             self._follow(path, part)
         return True
@@ -242,14 +200,14 @@ class Matches:
         else:
             self._leaf_seen(path, leaf, event)
 
-    def _folder_seen(self, path: str, folder: _Folder, event: ZnodeSeen) -> None:
+    def _folder_seen(self, path: str, folder: Folder, event: ZnodeSeen) -> None:
         if event.is_refused:
             return
         self._tell(path, "")
         there = frozenset() if event.stat is None else frozenset(event.content)
         gone, came = folder.children - there, there - folder.children
         # What it names but was not there when it was asked for has been made anew since.
-        for key in [key for key in self._missed if _is_child(key[0], path, there)]:
+        for key in [key for key in self._missed if is_child(key[0], path, there)]:
             self._follow(*key)
         for child in gone:
             self._leave((*folder.names, child), folder.index + 1)
@@ -264,7 +222,7 @@ class Matches:
         if gone or came:
             self._stir(event.mono)
 
-    def _leaf_seen(self, path: str, leaf: _Leaf, event: ZnodeSeen) -> None:
+    def _leaf_seen(self, path: str, leaf: Leaf, event: ZnodeSeen) -> None:
         before, leaf.data = leaf.stat, {}
         if event.is_refused:
             leaf.stat, leaf.is_read = None, False
@@ -276,7 +234,7 @@ class Matches:
         leaf.stat = event.stat
         if event.stat is not None:
             if before is not None:
-                leaf.changes += _changes(before, event.stat)
+                leaf.changes += changes_between(before, event.stat)
             elif leaf.is_read:
                 leaf.changes += 1 + event.stat.version
             if self._fields.has_data:
@@ -293,7 +251,7 @@ class Matches:
             leaf.acl_open = None if event.acls is None else int(is_open_to_all(event.acls))
             self._show(event.path, leaf, event.mono)
 
-    def _show(self, path: str, leaf: _Leaf, mono: float) -> None:
+    def _show(self, path: str, leaf: Leaf, mono: float) -> None:
         """Put together what a znode says."""
         stat, fields = leaf.stat, self._fields
         if stat is None and not self._is_awaited(path):
@@ -343,7 +301,7 @@ class Matches:
         """When (on this process's clock) `take` or `poll` has something to do without an event."""
         due = [] if self._tick_at is None or not self.is_known else [self._tick_at]
         if self._waits_since is not None and self.is_known:
-            due.append(self._waits_since + PATIENCE)
+            due.append(max(self._waits_since + PATIENCE if self._unanswered else 0.0, self._not_before))
         if (self._fields.has_acl or self._refused) and self.is_known:
             due.append(self._acl_at)
         return min(due, default=None)
@@ -373,7 +331,10 @@ class Matches:
         waits = self._waits_since
         if self._unanswered and waits is not None and now.mono - waits < PATIENCE:
             return None
+        if now.mono < self._not_before:
+            return None
         self._waits_since = None
+        self._not_before = now.mono + min(SPACING, PACE * len(self._leaves))
         changed, self._changed = frozenset(self._changed), set()
         if self._fields.is_timed:
             self._age(changed, znode_now)
@@ -425,21 +386,8 @@ class Matches:
             max_age=max(3 * interval, _MIN_MAX_AGE) if self._is_ticking else WATCHED_FOR,
             values=values,
             instances=instances,
-            labels=_Labels(self._pattern, self._leaves) if self._pattern.is_open else {},
+            labels=Labels(self._pattern, self._leaves) if self._pattern.is_open else {},
             errors=("some znodes may not be read",) if self._is_partial else (),
             changed=changed if self._pattern.is_open else None,
         )
         return Observation(host=self.ensemble, sample=sample, now=Moment(sample.at, mono))
-
-
-def _is_child(path: str, folder: str, names: frozenset[str]) -> bool:
-    """Whether a path is one of these names in a folder."""
-    head, _, name = path.rpartition("/")
-    return (head or "/") == folder and name in names
-
-
-def _changes(before: Any, after: Any) -> int:
-    """How often a znode was made or set between two looks at it, as far as its Stat tells."""
-    if before.czxid == after.czxid:
-        return max(0, int(after.version) - int(before.version))
-    return 1 + int(after.version)

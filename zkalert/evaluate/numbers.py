@@ -46,6 +46,8 @@ class Picker:
         self.takes_all = not rule.not_instances and (rule.instances is None or "*" in rule.instances)
 
     def __call__(self, instance: str) -> bool:
+        if self.takes_all:
+            return True
         known = self._known.get(instance)
         if known is None:
             if len(self._known) > _MOST_NAMES:

@@ -148,10 +148,8 @@ def znode_family(name: str) -> Family:
 def znode_labels(name: str, path: str) -> Mapping[str, str]:
     """The labels of a match of a family's open path, which its path alone tells. Raises PatternError."""
     pattern = parse_pattern(name)
-    names = path[1:].split("/")
-    if len(names) != len(pattern.parts):
-        return {}
-    return pattern.labelled(tuple(name for name, part in zip(names, pattern.parts, strict=True) if part is None))
+    names = pattern.names_in(path)
+    return {} if names is None else pattern.labelled(names)
 
 
 def znode_field_problem(name: str) -> str:

@@ -35,6 +35,7 @@ from zkalert.rulebook.timers import Timers
 from zkalert.rulebook.watcher import RuleWatcher
 
 __all__ = [
+    "HOST_ALIVE",
     "Instances",
     "Put",
     "RuleWatcher",
@@ -330,11 +331,14 @@ class Rulebook:
         self.keep(closed)
         self._put(rule, alert, closed, effects)
 
-    def blind(self, since: float, host: str | None = None) -> None:
-        """After `since` (this process's clock) nothing was seen, or not of `host`: what held may not have held on."""
+    def blind(self, since: float, concerns: Callable[[RuleWatcher, Alert], bool] | None = None) -> None:
+        """After `since` (this process's clock) nothing was seen: what held may not have held on.
+
+        `concerns` tells of which alerts that is so; None: of all.
+        """
         for alert in list(self.alerts()):
             watcher = self.watchers.get(alert.rule)
-            if watcher is None or (host is not None and (alert.host != host or watcher.is_of_hosts)):
+            if watcher is None or (concerns is not None and not concerns(watcher, alert)):
                 continue
             rule = watcher.variant(alert.host, alert.instance)
             shorter = lifecycle.blind(rule, alert, since)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from zkalert.evaluate import instance_kind, variant
 from zkalert.lifecycle import inactive
-from zkalert.metrics import Unit
+from zkalert.metrics import Unit, is_znode, parse_pattern
 from zkalert.model import (
     MEMBERS_HOST,
     Alert,
@@ -120,7 +120,14 @@ def _some_instance(rule: Rule, samples: Mapping[str, Sample]) -> str:
     named = (name for name in rule.instances or () if not any(sign in name for sign in _GLOB))
     sample = samples.get(rule.metric.family)
     there: Collection[str] = () if sample is None else sample.instances
-    return next(named, next(iter(sorted(there)), _ANY_INSTANCE))
+    return next(named, next(iter(sorted(there)), _made_up(rule.metric.family)))
+
+
+def _made_up(family: str) -> str:
+    if not is_znode(family):
+        return _ANY_INSTANCE
+    pattern = parse_pattern(family)
+    return pattern.path(len(pattern.parts), (_ANY_INSTANCE,) * len(pattern.labels))
 
 
 def value_of(alert: Alert, *, is_crossed: bool) -> Value:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zkalert import clock, zk
 from zkalert.evaluate import families_of, is_of_hosts
-from zkalert.metrics import OWN_ENSEMBLE, ZOOKEEPER_FAMILY, ZnodePattern, is_znode, parse_pattern
+from zkalert.metrics import OWN_ENSEMBLE, ZOOKEEPER_FAMILY, ZnodePattern, family_of, is_znode, parse_pattern
 from zkalert.model import EnsembleSettings, HostInfo, Rule, Sample, Value
 from zkalert.servers import Servers
 from zkalert.survey.reading import Reader
@@ -67,6 +67,7 @@ def _read(rule: Rule) -> Iterator[tuple[str, str]]:
         for term in (condition.term, condition.relative_to):
             if term is not None and term.metric.family in families:
                 yield term.metric
+    yield from (metric for metric in rule.reads if not family_of(metric.family).of_hosts)
 
 
 def _looked_at(
