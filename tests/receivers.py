@@ -21,13 +21,13 @@ from zkalert.model import EMPTY
 _DESKTOP_PROGRAMS = ("Xvfb", "dbus-daemon", "dunst", "dunstctl", "notify-send", "import")
 
 
-def certificate(folder: Path) -> Path:
+def certificate(folder: Path, days: int = 2) -> Path:
     """A certificate for `localhost` that signs itself, and its key, in one file."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: there is no certificate to test with")
     file = folder / "localhost.pem"
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days), "-subj", "/CN=localhost"]
     subprocess.run(
         [*command, "-addext", names, "-keyout", file, "-out", folder / "cert"], check=True, capture_output=True
     )
