@@ -166,6 +166,17 @@ def leave_behind(client: Client, tree: Tree, found: Alive, host: str = HOST) -> 
     client.create(tree.alive(host), encode_alive(found), ephemeral=True)
 
 
+def test_what_the_configuration_had_once_is_withdrawn_and_what_others_push_stays(
+    bench: Bench, client: Client, tree: Tree
+) -> None:
+    for family in ("command", "orders"):
+        client.create(tree.family(HOST, family), b"old")
+    again = Bench(client, tree)
+    again.tick()
+    assert client.exists(tree.family(HOST, "command")) is None
+    assert client.get(tree.family(HOST, "orders"))[0] == b"old"
+
+
 def test_a_leftover_of_this_machine_is_replaced_at_once(client: Client, other: Client, tree: Tree) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()

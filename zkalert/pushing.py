@@ -186,22 +186,27 @@ class Pusher:
 
     def _read(self, path: str) -> tuple[bytes, int] | None:
         try:
-            data, stat = self._client.get_async(path).get(timeout=self._settings.session_timeout)
+            data, stat = self._answer(self._client.get_async(path))
         except zk.NoNodeError:
             return None
         return data, stat.version
 
+    def _answer(self, reply: Any) -> Any:
+        """Raises what the question was answered with, or one of UNCERTAIN where nobody answers in time."""
+        return reply.get(timeout=self._settings.session_timeout)
+
     def _create(self, path: str, payload: bytes) -> None:
         """Make the znode, where its host is: one that was forgotten must not come back as one that is down."""
         host, folder = self._tree.host(self._host), self._tree.metrics(self._host)
-        if self._client.exists(host) is None:
+        if self._answer(self._client.exists_async(host)) is None:
             raise ZkalertError(self._no_host())
-        made = [zk.Create(folder)] if self._client.exists(folder) is None else []
+        made = [zk.Create(folder)] if self._answer(self._client.exists_async(folder)) is None else []
         zk.commit(self._client, [zk.Check(host), *made, zk.Create(path, payload)])
 
     def _no_host(self) -> str:
         try:
-            hosts = sorted(unescape(name) for name in self._client.get_children(self._tree.hosts))
+            found = self._answer(self._client.get_children_async(self._tree.hosts))
+            hosts = sorted(unescape(name) for name in found)
         except zk.NoNodeError:
             hosts = []
         near = nearest(self._host, hosts)

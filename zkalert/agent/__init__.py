@@ -52,7 +52,7 @@ def run(config: Config, stop: threading.Event) -> None:
 
 def _sample(config: Config, zookeeper: ZookeeperSettings, client: zk.Client, stop: threading.Event) -> None:
     tree, machine = Tree(zookeeper.root), machine_id(config.state_dir)
-    configured = Configured(config, machine)
+    configured = Configured(config, machine, stop)
     history = History(config.state_dir / FILE_NAME, config.history.max_age, config.history.max_size)
     try:
         sampler = Sampler(

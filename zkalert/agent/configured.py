@@ -5,6 +5,7 @@ Comes in: a Config. Goes out: readers of the families that it asks for. What it 
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from zkalert import clock
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Configured:
-    """`readers` by family; check commands run from `start` until `stop`."""
+    """`readers` by family; check commands run from `start` until `stop`, or until `stopping` is set."""
 
-    def __init__(self, config: Config, machine: str) -> None:
+    def __init__(self, config: Config, machine: str, stopping: threading.Event | None = None) -> None:
         self.readers: dict[str, Reader] = {}
         self._checks: Checks | None = None
         now = clock.monotonic()
@@ -34,7 +35,7 @@ class Configured:
             from zkalert.sampler.checks import Checks  # noqa: PLC0415
 
             folder = config.source.parent if config.source else None
-            self.readers["command"] = self._checks = Checks(config.commands, folder, machine, now)
+            self.readers["command"] = self._checks = Checks(config.commands, folder, machine, now, stopping)
 
     def start(self) -> None:
         if self._checks is not None:

@@ -111,7 +111,7 @@ def drill(  # noqa: PLR0913, PLR0917 - one for each option
     """
     config = options.load()
     rules = rules_of(config)
-    rule = rule_named(rule_name, rules)
+    rule = rule_named(rule_name, rules, config)
     wanted = _severity(rule, severity)
     notes: list[str] = []
     scene = _scene(config, rule, host, instance, notes)

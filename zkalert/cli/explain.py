@@ -44,7 +44,7 @@ def explain(
     config = options.load()
     settings = local.zookeeper_of(config)
     rules = rules_of(config)
-    rule = rule_named(rule_name, rules)
+    rule = rule_named(rule_name, rules, config)
     with survey.connected(settings) as reader:
         names = (rule.name, *sorted(survey.inhibitors_of(rule, rules)))
         seen = reader.read({*families_of(rule), HOST_FAMILY}, names)

@@ -19,13 +19,12 @@ _SHOWN_NAMES = 10
 def rules_of(config: Config) -> tuple[Rule, ...]:
     """All rules of the configuration or the flags, or else the published ones, with the one that is built in.
 
-    Raises UsageError where there are none, DocumentError where one is wrong, ZkalertError where ZooKeeper has them and
-    does not answer.
+    Where neither rules nor a ZooKeeper are configured, they are those that `zkalert up` takes then. Raises UsageError
+    where there are none, DocumentError where one is wrong, ZkalertError where ZooKeeper has them and does not answer.
     """
-    if config.rules:
-        found = rulefile.load(
-            config.rules, channels=config.channels, intervals=config.intervals, ensembles=config.ensembles
-        )
+    sources = local.USUAL if _are_usual(config) else config.rules
+    if sources:
+        found = rulefile.load(sources, channels=config.channels, intervals=config.intervals, ensembles=config.ensembles)
     elif config.published_rules.is_followed:
         with connected(local.zookeeper_of(config)) as session:
             published = rulesets.published(*session)
@@ -45,11 +44,17 @@ def rules_of(config: Config) -> tuple[Rule, ...]:
     return rulefile.with_builtin(found.rules, config.host_down)
 
 
-def rule_named(name: str, rules: Iterable[Rule]) -> Rule:
-    """Raises UsageError where there is none of that name."""
+def _are_usual(config: Config) -> bool:
+    return not config.rules and not config.published_rules.is_followed and config.zookeeper is None
+
+
+def rule_named(name: str, rules: Iterable[Rule], config: Config) -> Rule:
+    """One of the rules of a configuration. Raises UsageError where there is none of that name."""
     known = {rule.name: rule for rule in rules}
     if name not in known:
-        raise UsageError(unknown(f'no rule "{name}"', name, known, "there are no rules"))
+        packs = " and ".join(str(pack) for pack in local.USUAL)
+        where = f" in {packs}; --rules PATH takes others" if _are_usual(config) else ""
+        raise UsageError(unknown(f'no rule "{name}"{where}', name, known, "there are no rules"))
     return known[name]
 
 

@@ -15,10 +15,10 @@ from zkalert import config, documents, survey
 from zkalert.cli import findings, local, logs
 from zkalert.cli.explain import await_next
 from zkalert.evaluate import families_of, is_of_hosts, looks_at
-from zkalert.metrics import HOST_FAMILY, nearest
+from zkalert.metrics import HOST_FAMILY, is_znode, nearest
 from zkalert.model import Comparator, Finding, HostInfo, Level, Metric, Outcome, Rule, UsageError, ZkalertError
 
-_NOT_THERE = frozenset({"no-host", "no-sample", "bad-sample", "no-field", "no-instance"})
+_NOT_THERE = frozenset({"no-host", "no-sample", "bad-sample", "no-field", "no-instance", "no-znode"})
 _SHOWN_NAMES = 6
 
 
@@ -204,10 +204,17 @@ def _what_is_wrong(rule: Rule, seen: survey.Survey) -> tuple[str, str, str, str]
             names = _listed(host.info.name for host in hosts)
             if not is_of_hosts(rule):
                 message = f"{rule.name} finds no {metric} now in {names}"
-                return "no-metric", message, "a znode that is there, if it ought to be by now", ""
+                return "no-metric", message, _expected_of(metric, hosts[0].info.name), ""
             expected = f"a metric that one of them publishes: `zkalert metrics --host {hosts[0].info.name}`"
             return "no-metric", f"no host that {rule.name} looks at publishes {metric} ({names})", expected, ""
     return None
+
+
+def _expected_of(metric: Metric, ensemble: str) -> str:
+    """What would be there to judge, in an ensemble."""
+    if is_znode(metric.family):
+        return f"a znode that is there, if it ought to be by now: `zkalert metrics '{metric.family}'`"
+    return f"a value that its servers tell: `zkalert metrics --ensemble {ensemble}`"
 
 
 def _near(rule: Rule, infos: Iterable[HostInfo]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from zkalert.config import Config
+from zkalert.documents import Pack
 from zkalert.localzk.reaching import folder, settings, zookeeper_of
 from zkalert.metrics import OWN_ENSEMBLE, nearest
 from zkalert.model import EnsembleSettings, UsageError
 
-__all__ = ["ensemble_of", "ensembles_of", "folder", "settings", "zookeeper_of"]
+__all__ = ["USUAL", "ensemble_of", "ensembles_of", "folder", "settings", "zookeeper_of"]
+
+USUAL = (Pack("host"), Pack("zookeeper"))
+"""What `zkalert up` takes without rules of the user's own: whoever runs a Kafka says so."""
 
 
 def ensembles_of(config: Config) -> dict[str, EnsembleSettings]:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 import click
 
+from zkalert import clock
 from zkalert.cli import common, local, logs, saying
 from zkalert.metrics import format_duration
 from zkalert.model import UsageError, Value
-from zkalert.pushing import LONGEST_AGE, MAX_AGE, Pusher
+from zkalert.pushing import LONGEST_AGE, MAX_AGE, Pusher, sample_of
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -61,18 +62,14 @@ def put(  # noqa: PLR0913 - one for each option
     texts = dict(_pair(word, "--label", "KEY=TEXT") for word in labels)
     if texts and instance is None:
         raise UsageError("--label says something of an instance: name that with --instance NAME")
+    whole = values if instance is None else {}
+    instances = {} if instance is None else {instance: values}
+    told = {instance: texts} if instance is not None and texts else {}
+    # Wrong usage is wrong whether ZooKeeper answers or not.
+    sample_of(family, whole, instances=instances, labels=told, max_age=max_age, at=clock.wall())
     config = options.load()
     with Pusher(host=config.host, zookeeper=local.zookeeper_of(config)) as pusher:
-        if instance is None:
-            pusher.push(family, values, max_age=max_age, merge=not replace)
-        else:
-            pusher.push(
-                family,
-                instances={instance: values},
-                labels={instance: texts} if texts else None,
-                max_age=max_age,
-                merge=not replace,
-            )
+        pusher.push(family, whole, instances=instances, labels=told, max_age=max_age, merge=not replace)
     shown = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
     whose = pusher.host if instance is None else f"{pusher.host} {instance}"
     click.echo(f"{family} of {whose}: {shown}; for {format_duration(max_age)}".translate(logs.CONTROL), err=True)

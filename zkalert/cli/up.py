@@ -14,15 +14,11 @@ import click
 from zkalert import agent, clock
 from zkalert.cli import common, local, serving
 from zkalert.config import Config, zookeeper_of
-from zkalert.documents import Pack
 from zkalert.engine import Engine, EngineSettings, Listener
 from zkalert.localzk import LocalServer, find_zookeeper
 from zkalert.model import ServerUnavailable, ZkalertError, ZookeeperSettings
 
 log = logging.getLogger("zkalert.up")
-
-_USUAL = (Pack("host"), Pack("zookeeper"))
-"""What is taken without rules of the user's own: whoever runs a Kafka says so."""
 
 
 @click.command()
@@ -109,7 +105,7 @@ def _work(config: Config, source: serving.Files | serving.Published, *, no_ui: b
 def _settings(config: Config) -> EngineSettings:
     """What the engine works with; without rules of the user's own, the usual packs."""
     not_yet = ZookeeperSettings(hosts="")
-    return serving.engine_settings(config, config.zookeeper or not_yet, config.rules or _USUAL)
+    return serving.engine_settings(config, config.zookeeper or not_yet, config.rules or local.USUAL)
 
 
 def _log_above(handler: logging.Handler) -> None:

@@ -55,28 +55,25 @@ def capture(
 def _call(run: Run, variables: Mapping[str, str], folder: Path | None, drain: _Drain) -> Ended:
     process = start(run, folder, variables, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        given_up = drain.read(process)
-        code = None if given_up else wait(process, drain.deadline)
-        if code is None:
-            # As with actions: nobody has asked for the exit code yet, so the signal reaches this group and no other.
-            done = kill_group(process, 0.0) if drain.is_stopped() else kill_group(process)
-            return Ended(f"{given_up or drain.too_late}; {done}")
+        if given_up := drain.read(process) or drain.wait(process):
+            # As with actions: nobody has the exit code yet, so the signal reaches this group and no other.
+            return Ended(f"{given_up}; {kill_group(process, drain.is_stopped)}")
     finally:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-    return exited(code)
+    return exited(process.returncode)
 
 
 class _Drain:
     """Takes in what a command writes until `deadline` (monotonic seconds); `too_late` says in words that it came."""
 
     def __init__(self, deadline: float, too_late: str, is_stopped: Callable[[], bool]) -> None:
-        self.deadline = deadline
-        self.too_late = too_late
         self.output = bytearray()
         self.errors = bytearray()
         self.is_stopped = is_stopped
+        self._deadline = deadline
+        self._too_late = too_late
 
     def read(self, process: subprocess.Popen[bytes]) -> str:
         """Read until both outputs are closed; why that was given up, empty where it was not."""
@@ -86,12 +83,9 @@ class _Drain:
                 if pipe is not None:
                     selector.register(pipe.fileno(), selectors.EVENT_READ, kept)
             while selector.get_map():
-                rest = self.deadline - clock.monotonic()
-                if rest <= 0:
-                    return self.too_late
-                if self.is_stopped():
-                    return "ended with zkalert"
-                for key, _ in selector.select(min(rest, _ATTENTION)):
+                if given_up := self._given_up():
+                    return given_up
+                for key, _ in selector.select(self._attention()):
                     chunk = os.read(key.fd, 65536)
                     if not chunk:
                         selector.unregister(key.fd)
@@ -101,3 +95,19 @@ class _Drain:
                 if total > MAX_READ:
                     return f"wrote more than {MAX_READ // 2**20} MiB"
         return ""
+
+    def wait(self, process: subprocess.Popen[bytes]) -> str:
+        """Wait for the end of one that may go on without outputs; why that was given up, empty where it was not."""
+        while wait(process, clock.monotonic() + self._attention()) is None:
+            if given_up := self._given_up():
+                return given_up
+        return ""
+
+    def _given_up(self) -> str:
+        if clock.monotonic() >= self._deadline:
+            return self._too_late
+        return "ended with zkalert" if self.is_stopped() else ""
+
+    def _attention(self) -> float:
+        """Seconds that may be waited at a time."""
+        return max(0.0, min(self._deadline - clock.monotonic(), _ATTENTION))

@@ -140,13 +140,16 @@ def wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
         return None
 
 
-def kill_group(process: subprocess.Popen[bytes], patience: float = _GRACE) -> str:
-    """End the command and all that it started: ask, wait, end what is left. Says what was done."""
+def kill_group(process: subprocess.Popen[bytes], is_hurried: Callable[[], bool] = lambda: False) -> str:
+    """End the command and all that it started: ask, wait, end what is left. Says what was done.
+
+    Once `is_hurried`, nothing is waited for.
+    """
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGTERM)
     asked_at = clock.monotonic()
     never = threading.Event()
-    while clock.monotonic() - asked_at < patience and _is_group_alive(process):
+    while not is_hurried() and clock.monotonic() - asked_at < _GRACE and _is_group_alive(process):
         clock.wait(never, _POLL)
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)

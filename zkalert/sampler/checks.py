@@ -62,11 +62,19 @@ class _Said:
 class Checks:
     """Runs check commands from `start` until `stop`; `folder` is what relative paths start from.
 
+    Where `stopping` is given, setting it ends what runs as well, be whoever calls `stop` held up by something else.
     `machine` spreads the first runs of many hosts over the interval. A command runs again one interval after it was
     last due, and what it missed meanwhile is skipped; it is never started while it still runs.
     """
 
-    def __init__(self, entries: Mapping[str, CheckEntry], folder: Path | None, machine: str, now: float) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, CheckEntry],
+        folder: Path | None,
+        machine: str,
+        now: float,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._entries = dict(entries)
         self._folder = folder
         self._variables = {"PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), *PLUGIN_FOLDERS))}
@@ -76,7 +84,7 @@ class Checks:
         self._due = [_Due(now + first_delay(entry.interval, machine, name), name) for name, entry in entries.items()]
         heapq.heapify(self._due)
         self._changed = threading.Condition()  # guards the two above
-        self._stop = threading.Event()
+        self._stop = stopping or threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"check-{number}", daemon=True)
             for number in range(min(AT_ONCE, len(entries)))

@@ -71,6 +71,10 @@ class Collector:
         }
         self._last: dict[str, dict[str, Value]] = {}  # by family that was found: `ok` and `seconds` of its last reading
 
+    def has(self, family: str) -> bool:
+        """Whether there is a reader of a family; those of the configuration alone may have none."""
+        return family in self._readers
+
     def read(self, family: str, now: float) -> Reading | None:
         """What the system says of `family` at `now` (monotonic seconds); never raises for what the system does.
 

@@ -7,6 +7,7 @@ processes; only what an entry asks for is looked up beside it, and details of th
 from __future__ import annotations
 
 import fnmatch
+import os
 import pwd
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from zkalert.sampler.proctable import Process, Table
 from zkalert.sampler.reading import Reading
 
 _MAX_PID_FILE = 64
+_NUMBER = re.compile(r"\d+", re.ASCII)
 _HIDDEN = "processes of others are hidden from this user (hidepid)"
 
 
@@ -89,7 +91,7 @@ class _Watched:
         self._command = None if entry.command is None else re.compile(entry.command)
         # What systemctl takes without a suffix is a service.
         self._unit = entry.unit if entry.unit is None or "." in entry.unit else f"{entry.unit}.service"
-        self._user = int(entry.user) if entry.user is not None and entry.user.isdigit() else None
+        self._user = int(entry.user) if entry.user is not None and _NUMBER.fullmatch(entry.user) else None
         self._oldest: tuple[int, float] | None = None
         self._restarts = 0
 
@@ -152,8 +154,12 @@ class _OfPid(NamedTuple):
 
 def _pid_in(path: str) -> _OfPid:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - read many times a minute
-            first = file.read(_MAX_PID_FILE).split(None, 1)[:1]
+        # Whoever writes there may have put a pipe in its place, which would hang.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            first = os.read(descriptor, _MAX_PID_FILE).split(None, 1)[:1]
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return _OfPid(0)
     except OSError as error:

@@ -6,7 +6,7 @@ Comes in: ids of processes. Goes out: what the system says of them. One that has
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 import psutil
@@ -57,7 +57,10 @@ class Table(Protocol):
         """Its arguments between spaces; empty for a thread of the kernel."""
 
     def groups(self, pid: int) -> frozenset[str]:
-        """The names in the paths of its control groups: the systemd unit that it was started for is among them."""
+        """The systemd unit that it was started for, and the slices above that, by the paths of its control groups.
+
+        Of this system's own manager: units of a user's, or of a container's, have their names from others.
+        """
 
     def user(self, pid: int) -> int | None:
         """The number of the user whose rights it has."""
@@ -80,6 +83,8 @@ class ProcTable:
         self._tick = 1.0 / os.sysconf("SC_CLK_TCK")
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._sizes_are_counts = self._tells_counts()
+        # In a container paths may begin at the top of the whole machine: the manager's own tells where its units begin.
+        self._tops = {hierarchy: path.removesuffix("/init.scope").rstrip("/") for hierarchy, path in self._paths(1)}
 
     def processes(self) -> list[Process]:
         pids = [name for name in os.listdir(self._root) if name.isdigit()]  # noqa: PTH208 - as in collect: it is quicker
@@ -121,11 +126,22 @@ class ProcTable:
             return ""
 
     def groups(self, pid: int) -> frozenset[str]:
-        lines = read_text(f"{self._root}/{pid}/cgroup").splitlines()
-        return frozenset(name for line in lines for name in line.partition("/")[2].split("/") if name)
+        found = set()
+        for hierarchy, path in self._paths(pid):
+            for name in path.removeprefix(self._tops.get(hierarchy, "")).split("/")[1:]:
+                found.add(name)
+                if not name.endswith(".slice"):
+                    break  # what lies below is nobody's but the unit's: it may be a container with an nginx of its own
+        return frozenset(found)
+
+    def _paths(self, pid: int) -> Iterator[tuple[str, str]]:
+        """Each hierarchy (systemd has one, or one beside those of version 1), and the path in it."""
+        for line in self._lines(f"{pid}/cgroup"):
+            hierarchy, _, rest = line.partition(":")
+            yield hierarchy, rest.partition(":")[2]
 
     def user(self, pid: int) -> int | None:
-        for line in read_text(f"{self._root}/{pid}/status").splitlines():
+        for line in self._lines(f"{pid}/status"):
             if line.startswith("Uid:"):
                 return int(line.split()[2])  # real, effective, saved, of the file system
         return None
@@ -138,7 +154,7 @@ class ProcTable:
             return OpenFiles(0, None)
         except OSError:
             return None
-        for line in read_text(f"{self._root}/{pid}/limits").splitlines():
+        for line in self._lines(f"{pid}/limits"):
             if line.startswith("Max open files"):
                 soft = line.split()[3]
                 return OpenFiles(used, int(soft) if soft.isdigit() else None)
@@ -150,6 +166,18 @@ class ProcTable:
             return os.stat(f"{self._root}/self/fd").st_size > 0  # noqa: PTH116
         except OSError:
             return False
+
+    def _lines(self, name: str) -> list[str]:
+        """The lines of a file of one process; none where that has ended.
+
+        Only newlines end them. The kernel writes none within a name, but all else that separates lines elsewhere:
+        whoever has a carriage return and `Uid:` in the name of a process must not write a line of his own.
+        """
+        try:
+            with open(f"{self._root}/{name}", "rb") as file:  # noqa: PTH123 - read many times a minute
+                return os.fsdecode(file.read()).split("\n")
+        except OSError:
+            return []
 
     def _read(self, name: str, most: int) -> bytes:
         """A file of one process; empty where that has ended. Raises PermissionError where it is another's secret."""

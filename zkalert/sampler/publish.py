@@ -93,6 +93,14 @@ class Publisher:
             self.claim()
             self._write(payloads)
 
+    def withdraw(self, families: Iterable[str]) -> None:
+        """Delete what an earlier sampler of this host published, and this one never will. Raises as `claim` does."""
+        paths = [self._tree.family(self._host.name, family) for family in families]
+        stale = [path for path in paths if path in self._known]
+        if stale:
+            zk.commit(self._client, [zk.Check(self._alive_path), *map(zk.Delete, stale)])
+            self._known.difference_update(stale)
+
     def _has_name(self) -> bool:
         stat = self._client.exists(self._alive_path)
         return stat is not None and self._is_ours(stat.ephemeralOwner)

@@ -24,6 +24,7 @@ COMMAND = (
 
 _TIMEOUT = 10.0
 _PATIENCE = 0.5  # how long the tick loop waits; the answer takes half a millisecond for each unit
+_SILENT = Reading(errors=("systemd does not answer",))
 
 
 class Units:
@@ -44,7 +45,7 @@ class Units:
         question = self._late or _Question(self._command)
         question.thread.join(_PATIENCE)
         self._late = question if question.thread.is_alive() else None
-        return Reading(errors=("systemd does not answer",)) if self._late else question.reading
+        return _SILENT if self._late else question.reading
 
 
 class _Question:
@@ -68,7 +69,10 @@ class _Question:
             )
         except FileNotFoundError:
             return
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            self.reading = _SILENT  # in the words of the reading before, which did not wait so long
+            return
+        except OSError as error:
             self.reading = Reading(errors=(f"systemctl cannot be run: {error}",))
             return
         if done.returncode:

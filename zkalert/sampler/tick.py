@@ -6,6 +6,7 @@ time of the next step. Which samples are worth a write is for the desk to say.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -112,6 +113,7 @@ class Sampler:
         self._had_name = False
         self._claim_at = 0.0
         self._told: dict[str, str] = {}
+        self._stale: set[str] = set()  # families that the configuration may have had once
         zk.listen(client, self._states.put)
 
     @property
@@ -137,6 +139,8 @@ class Sampler:
             chosen = [fit(sample) for sample in self._desk.weigh(samples, now)]
             if chosen:
                 self._publish({sample.family: payload for sample, payload in chosen})
+        if self._stale and self._has_name and self._client.connected:
+            self._withdraw()
         look = _LOOK if self._has_name else _LOOK_SOON
         return min(self._cadence.next_at, self._desk.next_glance_at, now + look)
 
@@ -144,6 +148,8 @@ class Sampler:
         for family in families:
             reading = self._collector.read(family, now)
             if reading is None:  # this system has nothing of the kind
+                if not self._collector.has(family):
+                    self._stale.add(family)
                 continue
             sample, _ = fit(self._sample(family, reading, at))
             self._tell(family, "; ".join(sample.errors), logging.WARNING, "is read without errors again")
@@ -215,6 +221,12 @@ class Sampler:
             self._refused(error, clock.monotonic())
         else:
             self._tell("publishing", "", logging.ERROR, "goes on")
+
+    def _withdraw(self) -> None:
+        """What an earlier sampler said, and nobody says any more, would look as if it stood still."""
+        with contextlib.suppress(zk.TransactionFailed, zk.KazooException, *zk.UNCERTAIN):  # the next round tries again
+            self._publisher.withdraw(self._stale)
+            self._stale.clear()
 
     def _refused(self, error: Exception, now: float) -> None:
         """ZooKeeper answered, and the answer was no: the end if it is the first one, else a matter of patience."""

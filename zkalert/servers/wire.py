@@ -53,7 +53,7 @@ def context_of(tls: TlsSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
+            context.load_cert_chain(tls.cert, tls.key, password="")  # or OpenSSL would ask for one at the terminal
     except OSError as error:  # of which SSLError is one
         raise Unreachable(f"the files under tls cannot be used: {error.strerror or 'no PEM'}") from None
     return context

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from zkalert.evaluate import goes_by_instance
-from zkalert.metrics import HOST_FAMILY, Kind, field_of, format_duration, nearest
+from zkalert.metrics import HOST_FAMILY, Kind, field_of, format_duration, is_znode, nearest
 from zkalert.model import MEMBERS_HOST, Condition, HostInfo, HostMatch, Metric, Problem, Rule, Sample, Term, Value
 from zkalert.survey.values import HostSeen, Published
 
@@ -134,6 +134,8 @@ class Absence:
 
     def _of_value(self, sample: Sample, metric: Metric, condition: Condition, instance: str | None) -> Unknown | None:
         errors = f" ({'; '.join(sample.errors)})" if sample.errors else ""
+        if is_znode(sample.family) and not _is_there(sample, instance):
+            return Unknown("no-znode", f"nothing is at {instance or sample.family}{errors}")
         if not goes_by_instance(self._rule, replace(condition, term=Term(metric=metric))):
             value = sample.values.get(metric.field)
             where = f"the sample of {metric.family}"
@@ -161,6 +163,13 @@ class Absence:
             "no-instance",
             f"its instances match nothing of {metric.family}; there are {', '.join(there[:_MOST_NAMES])}{more}{hint}",
         )
+
+
+def _is_there(sample: Sample, instance: str | None) -> bool:
+    """Whether there is a znode, of a sample of them."""
+    if instance is None:
+        return bool(sample.instances or sample.values.get("exists"))
+    return bool(sample.instances.get(instance, {}).get("exists"))
 
 
 def _of_type(value: Value, metric: Metric) -> Unknown | None:

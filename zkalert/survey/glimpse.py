@@ -6,7 +6,7 @@ that the rules look at stands in the place of a host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ MOST_MATCHES = 10_000
 """Znodes of one pattern that are looked at."""
 
 _LONG = 1e9
+_MOST_HELD = 100
 
 
 def with_ensembles(
@@ -96,10 +97,12 @@ def _never() -> bool:
 def _sample(family: str, names: Iterable[str], reader: Reader, client: zk.Client, now: float) -> Sample:
     pattern, fields = parse_pattern(family), ZnodeFields(names)
     paths, is_cut = matches_of(pattern, reader, client)
-    stood = reader.answers(client.get_async, paths)
-    children = reader.answers(client.get_children_async, paths) if fields.has_children else {}
-    acls = reader.answers(client.get_acls_async, paths) if fields.has_acl else {}
-    found = {path: _values(fields, stood.get(path), children.get(path), acls.get(path), now) for path in paths}
+    found: dict[str, dict[str, Value]] = {}
+    for some in sliced(paths):
+        stood = reader.answers(client.get_async, some)
+        children = reader.answers(client.get_children_async, some) if fields.has_children else {}
+        acls = reader.answers(client.get_acls_async, some) if fields.has_acl else {}
+        found |= {path: _values(fields, stood.get(path), children.get(path), acls.get(path), now) for path in some}
     labels = {path: pattern.labelled(found_in) for path in paths if (found_in := pattern.names_in(path))}
     return Sample(
         family=family,
@@ -127,6 +130,12 @@ def matches_of(pattern: ZnodePattern, reader: Reader, client: zk.Client) -> tupl
         del reached[MOST_MATCHES:]
     paths = [pattern.path(len(pattern.parts), names) for names in reached]
     return paths, is_cut
+
+
+def sliced(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at a time as may be held with all their data: each can have a mebibyte."""
+    for start in range(0, len(paths), _MOST_HELD):
+        yield paths[start : start + _MOST_HELD]
 
 
 def _values(fields: ZnodeFields, stood: Any, children: Any, acls: Any, now: float) -> dict[str, Value]:

@@ -7,14 +7,14 @@ fields; where nothing matches, how far the path leads. Nothing is written.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zkalert import clock, zk
 from zkalert.metrics import ZNODES, ZnodePattern
 from zkalert.model import Value, ZookeeperSettings
-from zkalert.survey.glimpse import matches_of
+from zkalert.survey.glimpse import matches_of, sliced
 from zkalert.survey.reading import Reader
 from zkalert.tree import Tree, ZnodeFields, is_open_to_all, pointers_in
 
@@ -74,16 +74,15 @@ def peek(pattern: ZnodePattern, field: str | None, reader: Reader, most: int) ->
     Raises as the methods of a reader do.
     """
     paths, is_cut = matches_of(pattern, reader, reader.client)
-    seen = tuple(_peeks(pattern, field, reader, paths[:most]))
+    seen = tuple(one for some in sliced(paths[:most]) for one in _peeks(pattern, field, reader, some))
     is_dead = not any(one.is_there for one in seen)
     return Peeked(
         matches=len(paths), is_cut=is_cut, seen=seen, dead_end=_dead_end(pattern, reader) if is_dead else None
     )
 
 
-def _peeks(pattern: ZnodePattern, field: str | None, reader: Reader, paths: Iterable[str]) -> Iterator[Peek]:
+def _peeks(pattern: ZnodePattern, field: str | None, reader: Reader, paths: Sequence[str]) -> Iterator[Peek]:
     client, now = reader.client, clock.wall()
-    paths = list(paths)
     stood = reader.answers(client.get_async, paths)
     hidden = reader.answers(client.exists_async, [path for path in paths if path not in stood])
     acls = reader.answers(client.get_acls_async, [*stood, *hidden]) if field in (None, "acl_open") else {}

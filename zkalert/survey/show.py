@@ -31,6 +31,7 @@ _MANY = {
     "stale": "the last sample is too old",
     "host-gone": "the host is not alive",
     "no-instance": "the instances match nothing",
+    "no-znode": "nothing is there",
     "engine-alone": "no alert is on record, and the window is known to the engine alone",
     "one-sample": "a rate takes two samples",
     "no-channel": "it fires, and no channel hears it",
