@@ -230,7 +230,7 @@ def test_who_trembles_on_a_limit_is_told_of_once_a_second() -> None:
     for number in range(1, 25):
         now, trembling = number * 0.2, sample("memory_usage", values={"percent": 95.0 if number % 2 else 50.0})
         assert desk.glances(now) == ["memory_usage"]
-        if desk.is_news(trembling, now, 0.0):
+        if desk.is_news(trembling, now):
             news.append(number)
             assert desk.weigh([trembling], now)
     assert news == [1, 6, 11, 16, 21]
@@ -243,7 +243,7 @@ def test_a_family_that_costs_too_much_is_looked_at_less_often() -> None:
     for number in range(300):
         for _ in desk.glances(number * 0.2):
             looks += 1
-            desk.is_news(sample("process_number", values={"count": 10}), number * 0.2, 0.015)
+            desk.spent("process_number", 0.015)
     assert looks * 0.015 / 60.0 < 0.01
 
 

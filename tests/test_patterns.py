@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zkalert.rulefile.patterns import MAX_PATTERN, pattern_problem
+from zkalert.documents.patterns import MAX_PATTERN, pattern_problem
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,13 @@ def test_what_passes_is_done_soon(pattern: str, unit: str) -> None:
 def test_no_text_raises(pattern: str) -> None:
     problem = pattern_problem(pattern)
     assert problem is None or problem
+
+
+@pytest.mark.parametrize("pattern", [r"workers=(\d+)", r"leader=(\S+)", "java.*kafka.Kafka", '"leader":\\s*(-?\\d+)'])
+def test_what_is_looked_for_in_a_long_text_may_skip_once(pattern: str) -> None:
+    assert pattern_problem(pattern, is_searched=True) is None
+
+
+@pytest.mark.parametrize("pattern", ["java.*java.*x", "(a+)+$", r"a=(\d+).*b=(\d+)"])
+def test_what_could_be_read_in_many_ways_from_every_place_is_refused(pattern: str) -> None:
+    assert pattern_problem(pattern, is_searched=True) is not None

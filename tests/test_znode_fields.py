@@ -91,6 +91,11 @@ def test_the_stat_says_the_rest() -> None:
     assert fields.missing() == {"exists": 0}
 
 
+def test_what_zookeeper_made_itself_has_no_times() -> None:
+    born = SimpleNamespace(mtime=0, ctime=0)
+    assert ZnodeFields(["age", "created"]).of_time(born, 6.5) == {}
+
+
 @pytest.mark.parametrize(
     ("acls", "is_open"),
     [

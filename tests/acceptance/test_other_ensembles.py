@@ -159,3 +159,8 @@ def test_an_ensemble_that_is_cut_off_keeps_its_rules_waiting_and_what_nobody_saw
     assert heard(http_receiver)[1:] == [f"busy {series('/brokers/load', 'kafka')} firing", "few kafka firing"]
     assert http_receiver.requests[-1].at - began >= HELD + light - dark - 0.2, "held for as long as it was seen"
     assert running.log.count("connected to the ensemble kafka") == 2
+
+
+def test_an_ensemble_that_never_answers_is_told_of(stage: Stage, http_receiver: HttpReceiver) -> None:
+    running = engine(stage, http_receiver, "127.0.0.1:1", rules(FEW))
+    running.wait_log("the ensemble kafka (127.0.0.1:1) does not answer; its rules wait until it does")

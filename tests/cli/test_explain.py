@@ -263,3 +263,13 @@ def outbox(client: Client, tree: Tree) -> list[str]:
         return list(client.get_children(tree.outbox(0)))
     except NoNodeError:
         return []
+
+
+def test_where_no_znode_is_that_is_said(tree: Tree, folder: Path) -> None:
+    (folder / "rules.yaml").write_text(f"""\
+rules:
+  - {{name: one, metric: "znode:{tree.root}/nowhere#children", comparator: "<", threshold: 3}}
+  - {{name: each, metric: "znode:{tree.root}/nowhere/*#/leader", comparator: "<", threshold: 0}}
+""")
+    assert last_line(explain(folder, "one")).endswith(f": nothing is at znode:{tree.root}/nowhere")
+    assert last_line(explain(folder, "each")).endswith(f": nothing is at znode:{tree.root}/nowhere/*")

@@ -26,3 +26,20 @@ def test_a_server_that_has_ended_is_not_asked(tmp_path: Path) -> None:
     assert running_hosts(folder) == ""
     done = zkalert("metrics", "--host", "web1", "--state-dir", str(tmp_path), cwd=tmp_path)
     assert (done.returncode, done.stderr.split(":")[2]) == (2, " no ZooKeeper is configured")
+
+
+def test_a_local_server_is_judged_by_the_usual_packs_where_no_rules_are_configured(tmp_path: Path) -> None:
+    with LocalServer(tmp_path / "zookeeper"):
+        usual = zkalert("explain", "zookeeper-no-leader", "--state-dir", str(tmp_path), cwd=tmp_path)
+        other = zkalert("explain", "zookeper-no-leader", "--state-dir", str(tmp_path), cwd=tmp_path)
+        configured = zkalert(
+            *("explain", "zookeeper-no-leader", "--state-dir", str(tmp_path), "--zookeeper", "127.0.0.1:1"),
+            cwd=tmp_path,
+        )
+    assert (usual.returncode, usual.stdout.splitlines()[0]) == (0, "zookeeper-no-leader  pack:zookeeper:15")
+    assert other.returncode == 2
+    assert other.stderr == (
+        'zkalert: error: no rule "zookeper-no-leader" in pack:host and pack:zookeeper; --rules PATH takes others; '
+        "did you mean zookeeper-no-leader?\n"
+    )
+    assert (configured.returncode, configured.stderr.split(":")[2]) == (2, " no rules")

@@ -87,6 +87,20 @@ def test_one_field_is_a_line_for_each_match(top: str, settings: ZookeeperSetting
     assert done.stdout.splitlines()[2:] == [f"  {top}/topics/orders/state  2", f"  {top}/topics/users/state   2"]
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("/isrs", "none has #/isrs; `zkalert metrics 'znode:{top}/topics/*/state'` shows what they have"),
+        ("changes", "#changes is counted by the engine, from when it began to look"),
+    ],
+)
+def test_a_field_that_no_match_has_is_said_to_be_missing(
+    top: str, settings: ZookeeperSettings, tmp_path: Path, field: str, said: str
+) -> None:
+    done = metrics(f"znode:{top}/topics/*/state#{field}", cwd=tmp_path, zookeeper=settings)
+    assert (done.returncode, done.stderr) == (0, said.format(top=top) + "\n")
+
+
 def test_a_regular_expression_can_be_tried(top: str, settings: ZookeeperSettings, tmp_path: Path) -> None:
     done = metrics(rf"znode:{top}/seqid#~(\d)$", cwd=tmp_path, zookeeper=settings)
     assert done.stdout.splitlines()[-1].split() == [f"{top}/seqid", "2"]

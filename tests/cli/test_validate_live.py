@@ -195,3 +195,35 @@ def test_a_tree_without_hosts_holds_nothing(tmp_path: Path, settings: ZookeeperS
         f"zkalert: error: no host publishes below {settings.root}, so no rule could be held against one\n"
     )
     assert "no-host" not in done.stdout
+
+
+def test_a_pack_that_meets_nothing_is_no_advice(folder: Path, settings: ZookeeperSettings) -> None:
+    done = validate(folder, "pack:hbase", "--live", "--strict", zookeeper=settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hbase-no-master" in done.stdout
+    assert done.stdout.endswith("17 rules in 1 file: no errors\n")
+
+
+def test_an_ensemble_that_does_not_answer_hides_no_other(folder: Path, settings: ZookeeperSettings) -> None:
+    (folder / "rules.yaml").write_text("""\
+rules:
+  - {name: brokers, metric: "kafka:/brokers/ids#children", comparator: "<", threshold: 3}
+  - {name: topics, metric: "kafka:/brokers/topics#children", comparator: "<", threshold: 3}
+  - {name: own, metric: "znode:/zookeeper#children", comparator: ">", threshold: 0}
+""")
+    (folder / "zkalert.yaml").write_text("""\
+ensembles: {kafka: {hosts: "127.0.0.1:1", session_timeout: 1s}}
+rules: [rules.yaml]
+""")
+    done = validate(folder, "--live", zookeeper=settings)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "zkalert: error: the ensemble kafka is not known now: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    )
+    assert done.stdout.splitlines() == [
+        "rule     hosts       publish it  series  now",
+        "brokers  1 ensemble  0           0       nothing",
+        "topics   1 ensemble  0           0       nothing",
+        "own      1 ensemble  1           1       1 of 1 true",
+        "3 rules in 2 files: no errors",
+    ]

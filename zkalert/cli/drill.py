@@ -188,6 +188,7 @@ def _ensemble_scene(config: Config, rule: Rule, name: str | None, instance: str 
         notes.append(f"what {chosen.name} says now is not known: {error}")
         seen = None
     said = {} if seen is None else {family: found[-1].sample for family, found in seen.samples.items()}
+    notes += sorted({sample.message for sample in said.values() if isinstance(sample, Problem)})
     samples = {family: sample for family, sample in said.items() if not isinstance(sample, Problem)}
     return Scene(host=chosen, instance=instance, samples=samples)
 

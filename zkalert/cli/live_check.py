@@ -16,9 +16,9 @@ from zkalert.cli import findings, local, logs
 from zkalert.cli.explain import await_next
 from zkalert.evaluate import families_of, is_of_hosts, looks_at
 from zkalert.metrics import HOST_FAMILY, is_znode, nearest
-from zkalert.model import Comparator, Finding, HostInfo, Level, Metric, Outcome, Rule, UsageError, ZkalertError
+from zkalert.model import Comparator, Finding, HostInfo, Level, Metric, Outcome, Problem, Rule, UsageError, ZkalertError
 
-_NOT_THERE = frozenset({"no-host", "no-sample", "bad-sample", "no-field", "no-instance", "no-znode"})
+_NOT_THERE = frozenset({"no-host", "no-sample", "bad-sample", "no-field", "no-instance", "no-znode", "no-answer"})
 _SHOWN_NAMES = 6
 
 
@@ -43,6 +43,7 @@ class _Read(NamedTuple):
     text: bytes
     name: str
     rules: tuple[Rule, ...]
+    is_pack: bool
 
 
 class LiveCheck:
@@ -56,9 +57,9 @@ class LiveCheck:
         self._hosts = 0
         self._root = ""
 
-    def add(self, text: bytes, name: str, rules: tuple[Rule, ...]) -> None:
+    def add(self, text: bytes, name: str, rules: tuple[Rule, ...], *, is_pack: bool) -> None:
         """A file was read, and these are its rules."""
-        self._files.append(_Read(text, name, rules))
+        self._files.append(_Read(text, name, rules, is_pack))
 
     def advice(self, settings: config.Config | None) -> list[Finding]:
         """Advice about rules that meet nothing in the tree; `problem` is set where that cannot be read.
@@ -90,6 +91,7 @@ class LiveCheck:
         if not seen.hosts:
             self.problem = f"no host publishes below {zookeeper.root}, so no rule could be held against one"
             return []
+        self.problem = "; ".join(sorted({problem for rule in rules for problem in _problems(rule, seen)}))
         return [finding for file in self._files for finding in _advice(file, seen)]
 
     def write(self, report: findings.Report, format_: str, stream: TextIO) -> None:
@@ -180,7 +182,18 @@ def _publishes(host: survey.HostSeen, metric: Metric, rule: Rule) -> bool:
 # Advice ---------------------------------------------------------------------------------------------------------------
 
 
+def _problems(rule: Rule, seen: survey.Survey) -> Iterator[str]:
+    """Why ensembles that a rule looks at are not known now."""
+    for host in _hosts(rule, seen):
+        for metric in _metrics(rule):
+            published = host.newest(metric.family)
+            if host.info.is_ensemble and published is not None and isinstance(published.sample, Problem):
+                yield published.sample.message
+
+
 def _advice(file: _Read, seen: survey.Survey) -> Iterator[Finding]:
+    if file.is_pack:  # its rules are quiet where there is nothing for them, by design
+        return
     wrong = [(index, rule) for index, rule in enumerate(file.rules) if rule.enabled]
     told = [(index, *what) for index, rule in wrong if (what := _what_is_wrong(rule, seen)) is not None]
     if not told:
@@ -195,6 +208,8 @@ def _advice(file: _Read, seen: survey.Survey) -> Iterator[Finding]:
 def _what_is_wrong(rule: Rule, seen: survey.Survey) -> tuple[str, str, str, str] | None:
     """Code, message, what was expected and a hint, of a rule that meets nothing."""
     hosts = _hosts(rule, seen)
+    if any(_problems(rule, seen)) or (not hosts and not is_of_hosts(rule)):
+        return None
     if not hosts:
         infos = [host.info for host in seen.hosts.values() if not host.info.is_ensemble]
         message = f"{rule.name} looks at none of the hosts that are there"
@@ -213,8 +228,8 @@ def _what_is_wrong(rule: Rule, seen: survey.Survey) -> tuple[str, str, str, str]
 def _expected_of(metric: Metric, ensemble: str) -> str:
     """What would be there to judge, in an ensemble."""
     if is_znode(metric.family):
-        return f"a znode that is there, if it ought to be by now: `zkalert metrics '{metric.family}'`"
-    return f"a value that its servers tell: `zkalert metrics --ensemble {ensemble}`"
+        return "a znode that is there, if it ought to be by now"
+    return f"one that its servers tell: `zkalert metrics --ensemble {ensemble}`"
 
 
 def _near(rule: Rule, infos: Iterable[HostInfo]) -> str:

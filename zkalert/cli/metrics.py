@@ -20,6 +20,7 @@ from zkalert.rulebook import with_clock_skew
 from zkalert.tree import Tree, decode_sample, unescape
 
 _SHOWN_HOSTS = 10
+_ZNODES_TOO = "And any znode, as znode:/path#field: `zkalert metrics znode:/path` shows its fields."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,8 @@ def metrics(options: common.Options, metric: str | None, host: str | None, ensem
     if source is not None:
         click.echo(f"{source.line}\n")
     click.echo(families.text(choice, found))
+    if metric is None and source is None:
+        click.echo(f"\n{_ZNODES_TOO}")
 
 
 def _source(options: common.Options, host: str | None, ensemble: str | None) -> _Source | None:

@@ -12,6 +12,7 @@ from zkalert import survey
 from zkalert.cli import local, logs
 from zkalert.cli.families import aligned, plain
 from zkalert.config import Config
+from zkalert.documents.patterns import pattern_problem
 from zkalert.metrics import (
     OWN_PREFIX,
     MetricError,
@@ -23,7 +24,6 @@ from zkalert.metrics import (
     parse_pattern,
 )
 from zkalert.model import Metric, UsageError, Value, ZkalertError
-from zkalert.rulefile.patterns import pattern_problem
 from zkalert.survey import DeadEnd, Peek, Peeked
 
 _MOST_SHOWN = 20
@@ -55,7 +55,7 @@ def show(config: Config, text: str, format_: str) -> None:
     except MetricError as error:
         told = f"did you mean {error.hint}?" if error.hint else f"expected {error.expected}"
         raise UsageError(f"{error}; {told}") from None
-    if metric.field.startswith("~") and (problem := pattern_problem(metric.field[1:])):
+    if metric.field.startswith("~") and (problem := pattern_problem(metric.field[1:], is_searched=True)):
         raise UsageError(f"{metric.field}: {problem}; expected a regular expression in which no two repeats meet")
     pattern = parse_pattern(metric.family)
     ensemble = local.ensemble_of(config, pattern.ensemble)
@@ -73,8 +73,20 @@ def show(config: Config, text: str, format_: str) -> None:
     lines = _one_field(found, metric) if field is not None else _all_fields(found, metric.family)
     for line in lines:
         click.echo(line)
+    note = _note(found, metric, field)
+    if note:
+        click.echo(note.translate(logs.CONTROL), err=True)
+
+
+def _note(found: Peeked, metric: Metric, field: str | None) -> str:
+    """What is to be said beside the values; empty where these say it all."""
     if found.dead_end is not None:
-        click.echo(f"{_where(found.dead_end)}".translate(logs.CONTROL), err=True)
+        return _where(found.dead_end)
+    if field == "changes":
+        return "#changes is counted by the engine, from when it began to look"
+    if field is not None and not any(field in one.values for one in found.seen):
+        return f"none has #{field}; `zkalert metrics '{metric.family}'` shows what they have"
+    return ""
 
 
 def _where(end: DeadEnd) -> str:

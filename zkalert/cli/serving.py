@@ -133,7 +133,8 @@ class Files:
                 _not_reloaded(error, engine)
             else:
                 engine.reload(fresh)
-                log.info("rules reloaded: %d rules", sum(not rulefile.is_builtin(rule) for rule in fresh.rules))
+                count = sum(not rulefile.is_builtin(rule) for rule in fresh.rules)
+                log.info("rules reloaded: %d rule%s", count, "" if count == 1 else "s")
 
 
 class Published:

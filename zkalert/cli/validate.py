@@ -36,6 +36,7 @@ class _Source(NamedTuple):
     text: bytes
     is_config: bool
     finding: Finding | None = None
+    is_pack: bool = False
 
 
 class UrlChecker:
@@ -208,7 +209,7 @@ def _check_rules(
         found += about
         count += len(rules)
         if live is not None:
-            live.add(source.text, source.name, rules)
+            live.add(source.text, source.name, rules, is_pack=source.is_pack)
     return count, found + links.findings()
 
 
@@ -219,7 +220,7 @@ def _sources(paths: Iterable[documents.RuleSource]) -> Iterator[_Source]:
         if isinstance(path, documents.Pack):
             if path not in seen:
                 seen.add(path)
-                yield _Source(path.path, str(path), path.text(), is_config=False)
+                yield _Source(path.path, str(path), path.text(), is_config=False, is_pack=True)
             continue
         if path == _STDIN:
             text = sys.stdin.buffer.read(documents.MAX_BYTES + 1)

@@ -6,12 +6,12 @@ name, and findings.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zkalert.config.commands import command_of
 from zkalert.config.written import Place, Written
+from zkalert.documents.patterns import pattern_problem
 from zkalert.model import CheckEntry, FileEntry, ProcessEntry, Run
 
 MAX_INTERVAL = 86400.0
@@ -31,11 +31,10 @@ def _process(written: Written, raw: Mapping[str, str], place: Place) -> ProcessE
         given["pid_file"] = str(written.folder / written.text(raw["pid_file"], (*place, "pid_file")))
     if "command" in raw:
         given["command"] = raw["command"]  # as it stands: ${ means something in a regular expression
-        try:
-            re.compile(raw["command"])
-        except (re.error, RecursionError, OverflowError) as error:
+        problem = pattern_problem(raw["command"], is_searched=True)
+        if problem is not None:
             expected = "a regular expression for the command line"
-            written.add((*place, "command"), "wrong-value", f"no regular expression: {error}", expected=expected)
+            written.add((*place, "command"), "wrong-value", problem, expected=expected)
     return ProcessEntry(**given)
 
 

@@ -31,11 +31,13 @@ from zkalert.model import (
 from zkalert.rulebook import HOST_ALIVE, RuleWatcher, with_facts
 from zkalert.servers import Servers, ServersSeen
 from zkalert.watch import Acl, Part, Znodes, ZnodeSeen, ZnodesStirred
-from zkalert.zk import Client, ConnectionState, leave, listen, make_client
+from zkalert.zk import Client, ConnectionState, leave, listen, make_client, where
 
 log = logging.getLogger("zkalert.engine")
 
 LEAVE_WITHIN = 2.0
+ANSWERS_WITHIN = 10.0
+"""Seconds after which an ensemble that never answered is told of."""
 
 
 class EnsembleState(NamedTuple):
@@ -58,6 +60,7 @@ class Ensemble:
         self.client = client
         self.is_connected = False
         self._is_started = client is None
+        self.overdue_at: float | None = None  # monotonic; None once it has answered, or was told of
         self.matches: dict[str, Matches] = {}
         self._users: dict[tuple[str, Part], list[Matches]] = {}
 
@@ -65,6 +68,7 @@ class Ensemble:
         """Connect, once there is something to ask; it goes on trying for ever."""
         if self.client is not None and not self._is_started:
             self._is_started = True
+            self.overdue_at = clock.monotonic() + ANSWERS_WITHIN
             self.client.start_async()
 
     def end(self) -> None:
@@ -102,7 +106,15 @@ class Ensemble:
         for matches in self.matches.values():
             matches.acl_seen(event)
 
+    def miss(self, mono: float) -> None:
+        """It is not connected; say so once it should have been."""
+        if self.client is not None and self.overdue_at is not None and self.overdue_at <= mono:
+            self.overdue_at = None
+            servers = where(self.client)
+            log.warning("the ensemble %s (%s) does not answer; its rules wait until it does", self.name, servers)
+
     def connection_changed(self, state: ConnectionState) -> None:
+        self.overdue_at = None
         self.is_connected = state is ConnectionState.CONNECTED
         for matches in self.matches.values():
             matches.blind()
@@ -289,6 +301,7 @@ class Ensembles:
         """What has changed, or moved with time, until `mono`."""
         for ensemble in self._ensembles.values():
             if not ensemble.is_connected:
+                ensemble.miss(mono)
                 continue
             late_at = ensemble.znodes.late_at
             if late_at is not None and late_at <= mono:
@@ -306,12 +319,10 @@ class Ensembles:
         """When (on this process's clock) `take` wants to be called without an event."""
         due: list[float] = []
         for ensemble in self._ensembles.values():
+            wanted = [ensemble.overdue_at]
             if ensemble.is_connected:
-                due += [
-                    at
-                    for at in (ensemble.znodes.late_at, *(one.next_at() for one in ensemble.matches.values()))
-                    if at is not None
-                ]
+                wanted = [ensemble.znodes.late_at, *(one.next_at() for one in ensemble.matches.values())]
+            due += [at for at in wanted if at is not None]
         return min(due, default=None)
 
     def _now(self) -> Moment:

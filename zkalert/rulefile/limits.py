@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from zkalert.documents import show, without_urls
+from zkalert.documents.patterns import pattern_problem
 from zkalert.metrics import QuantityError, Unit, format_quantity, parse_quantity
 from zkalert.model import Comparator, Threshold
 from zkalert.rulefile.keys import Keys, Path, Report
 from zkalert.rulefile.measure import Scale
-from zkalert.rulefile.patterns import pattern_problem
 
 Range: TypeAlias = tuple[float, float]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zkalert.documents import without_urls
+from zkalert.documents.patterns import pattern_problem
 from zkalert.metrics import (
     OWN_PREFIX,
     Field,
@@ -26,7 +27,6 @@ from zkalert.metrics import (
 )
 from zkalert.model import Comparator, Metric, Stat, Term, Window
 from zkalert.rulefile.keys import Keys, Path
-from zkalert.rulefile.patterns import pattern_problem
 
 MIN_OVER, MAX_OVER = 1.0, 31 * 86400.0
 CHANGED_OVER = 300.0
@@ -84,7 +84,11 @@ def read(keys: Keys, comparator: Comparator | None) -> Measure | None:
 def _bare(text: str) -> Measure:
     """A metric alone. Raises MetricError."""
     metric = parse_metric(text)
-    if is_znode(metric.family) and metric.field.startswith("~") and (problem := pattern_problem(metric.field[1:])):
+    if (
+        is_znode(metric.family)
+        and metric.field.startswith("~")
+        and (problem := pattern_problem(metric.field[1:], is_searched=True))
+    ):
         raise MetricError(f"{text}: {problem}", expected="a regular expression in which no two repeats meet")
     scale = Scale(unit=field_of(metric).judged_unit, subject=str(metric))
     return Measure(term=Term(metric=metric), scale=scale)

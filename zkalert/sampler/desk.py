@@ -65,10 +65,13 @@ class Desk:
         """The families to be looked at between their ticks, now."""
         return self._glances.take(now)
 
-    def is_news(self, sample: Sample, now: float, cost: float) -> bool:
-        """Whether a glance, which took `cost` seconds of processor time, shows a crossing that has to be told now."""
-        family = sample.family
+    def spent(self, family: str, cost: float) -> None:
+        """A glance, with all that was made of it, took `cost` seconds of processor time."""
         self._glances.spent(family, cost)
+
+    def is_news(self, sample: Sample, now: float) -> bool:
+        """Whether a glance shows a crossing that has to be told now."""
+        family = sample.family
         if now < self._glanced_at.get(family, -math.inf) + CALM or not self._bands[family].crosses(sample):
             return False
         self._glanced_at[family] = now

@@ -162,8 +162,10 @@ class Sampler:
                 continue
             before = clock.worked()
             reading = self._collector.read(family, now)
-            cost = clock.worked() - before
-            if reading is not None and self._desk.is_news(sample := self._sample(family, reading, at), now, cost):
+            sample = None if reading is None else self._sample(family, reading, at)
+            is_news = sample is not None and self._desk.is_news(sample, now)
+            self._desk.spent(family, clock.worked() - before)
+            if sample is not None and is_news:
                 yield fit(sample)[0]
 
     def _sample(self, family: str, reading: Reading, at: float) -> Sample:

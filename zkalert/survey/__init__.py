@@ -18,7 +18,7 @@ from zkalert.survey.absence import Unknown, why_not_host
 from zkalert.survey.board import Board, Letter, Silenced, Standing, letters, read_board, standings
 from zkalert.survey.drilling import Drill, Scene, drill_of, severities
 from zkalert.survey.fleet import EngineLine, Fleet, HostLine, Role, read_fleet
-from zkalert.survey.glimpse import glimpse, servers_now, with_ensembles
+from zkalert.survey.glimpse import servers_now, with_ensembles
 from zkalert.survey.past import with_history
 from zkalert.survey.peek import DeadEnd, Peek, Peeked, peek, reader_of
 from zkalert.survey.reading import Reader, connected
@@ -63,7 +63,6 @@ __all__ = [
     "awaited",
     "connected",
     "drill_of",
-    "glimpse",
     "has_metric",
     "inhibitors_of",
     "letters",

@@ -115,6 +115,8 @@ class Absence:
         published = host.newest(metric.family)
         if published is None:
             return Unknown("no-sample", f"no sample of {metric.family} from {name}")
+        if isinstance(published.sample, Problem) and is_znode(metric.family):
+            return Unknown("no-answer", published.sample.message)
         if isinstance(published.sample, Problem):
             return Unknown("bad-sample", f"the sample of {metric.family} cannot be used: {published.sample.message}")
         return (

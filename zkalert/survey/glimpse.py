@@ -13,7 +13,7 @@ from typing import Any
 from zkalert import clock, zk
 from zkalert.evaluate import families_of, is_of_hosts
 from zkalert.metrics import OWN_ENSEMBLE, ZOOKEEPER_FAMILY, ZnodePattern, family_of, is_znode, parse_pattern
-from zkalert.model import EnsembleSettings, HostInfo, Rule, Sample, Value
+from zkalert.model import EnsembleSettings, HostInfo, Problem, Rule, Sample, Value, ZkalertError
 from zkalert.servers import Servers
 from zkalert.survey.reading import Reader
 from zkalert.survey.values import HostSeen, Published, Survey
@@ -31,7 +31,8 @@ def with_ensembles(
 ) -> Survey:
     """A survey with the ensembles that rules look at; `settings` has the own one too.
 
-    Raises what `zk.connected` does for an ensemble that does not answer, and as the methods of a reader do.
+    Of another one that does not answer there are Problems in the place of its znodes. Raises as the methods of a reader
+    do for the own one.
     """
     wanted: dict[str, dict[str, set[str]]] = {}  # ensemble, family, fields
     for rule in rules:
@@ -46,15 +47,6 @@ def with_ensembles(
         if name in settings:
             found[name] = _looked_at(name, families, reader, settings[name], seen.at)
     return replace(seen, hosts=found)
-
-
-def glimpse(pattern: str, fields: Iterable[str], reader: Reader, settings: EnsembleSettings) -> Sample:
-    """What the znodes that `pattern` matches say now."""
-    name = parse_pattern(pattern).ensemble
-    if name == OWN_ENSEMBLE:
-        return _sample(pattern, fields, reader, reader.client, clock.wall())
-    with zk.connected(settings.zookeeper) as client:
-        return _sample(pattern, fields, reader, client, clock.wall())
 
 
 def servers_now(name: str, settings: EnsembleSettings) -> Sample:
@@ -74,16 +66,26 @@ def _read(rule: Rule) -> Iterator[tuple[str, str]]:
 def _looked_at(
     name: str, families: Mapping[str, Iterable[str]], reader: Reader, settings: EnsembleSettings, at: float
 ) -> HostSeen:
-    samples: dict[str, tuple[Published, ...]] = {}
-    for family, fields in families.items():
-        if is_znode(family):
-            sample = glimpse(family, fields, reader, settings)
-        elif family == ZOOKEEPER_FAMILY:
-            sample = replace(servers_now(name, settings), max_age=_LONG)
-        else:
-            continue
-        samples[family] = (Published(sample, at),)
+    found: dict[str, Sample | Problem] = {}
+    if ZOOKEEPER_FAMILY in families:
+        found[ZOOKEEPER_FAMILY] = replace(servers_now(name, settings), max_age=_LONG)
+    patterns = {family: fields for family, fields in families.items() if is_znode(family)}
+    if name == OWN_ENSEMBLE:
+        found |= _glimpses(patterns, reader, reader.client)
+    elif patterns:
+        try:
+            with zk.connected(settings.zookeeper) as client:
+                found |= _glimpses(patterns, reader, client)
+        except ZkalertError as error:
+            problem = Problem(code="no-answer", message=f"the ensemble {name} is not known now: {error}")
+            found |= dict.fromkeys(patterns, problem)
+    samples = {family: (Published(sample, at),) for family, sample in found.items()}
     return HostSeen(info=HostInfo(name=name, is_ensemble=True), is_alive=True, samples=samples)
+
+
+def _glimpses(patterns: Mapping[str, Iterable[str]], reader: Reader, client: zk.Client) -> dict[str, Sample]:
+    """What the znodes that each pattern matches say now."""
+    return {family: _sample(family, fields, reader, client, clock.wall()) for family, fields in patterns.items()}
 
 
 def _ignore(_event: object) -> None:

@@ -32,6 +32,7 @@ _MANY = {
     "host-gone": "the host is not alive",
     "no-instance": "the instances match nothing",
     "no-znode": "nothing is there",
+    "no-answer": "an ensemble does not answer",
     "engine-alone": "no alert is on record, and the window is known to the engine alone",
     "one-sample": "a rate takes two samples",
     "no-channel": "it fires, and no channel hears it",

@@ -61,11 +61,14 @@ class ZnodeFields:
         return found
 
     def of_time(self, stat: Any, now: float) -> dict[str, Value]:
-        """What moves with time; `now` in epoch seconds of the clock that the znode's times are of."""
+        """What moves with time; `now` in epoch seconds of the clock that the znode's times are of.
+
+        ZooKeeper's own znodes, such as /zookeeper, have no times until somebody sets their data.
+        """
         found: dict[str, Value] = {}
-        if "age" in self._names:
+        if "age" in self._names and stat.mtime:
             found["age"] = max(0.0, round(now - stat.mtime / 1000, 3))
-        if "created" in self._names:
+        if "created" in self._names and stat.ctime:
             found["created"] = max(0.0, round(now - stat.ctime / 1000, 3))
         return found
 

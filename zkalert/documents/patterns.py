@@ -1,4 +1,4 @@
-"""Regular expressions that a rule may bring: none that could keep an engine busy.
+"""Regular expressions that a rule or a configuration may bring: none that could keep an engine or a sampler busy.
 
 Python's `re` tries one reading of a text after another. Where an expression has two of them for the same characters
 inside a repeat, their number doubles with each round. Here the readings are counted before the expression is ever
@@ -24,6 +24,9 @@ MAX_PATTERN = 512
 MAX_READINGS = 2 * 257**2
 """Some tenths of a second at most: two times `.*`, each before something that it could be itself."""
 
+SEARCHED = 4096
+"""Characters of a znode's data, or of a command line, that an expression is looked for in."""
+
 _TEXT = 256  # characters of a value, at most
 _MANY = 16  # a repeat that may go round more often than this counts as one without end
 
@@ -32,8 +35,13 @@ _OTHER = 1 << 256
 _ALL = (1 << 257) - 1
 
 
-def pattern_problem(pattern: str) -> str | None:
-    """What is wrong with a regular expression, in one sentence; None where nothing is."""
+def pattern_problem(pattern: str, *, is_searched: bool = False) -> str | None:
+    """What is wrong with a regular expression, in one sentence; None where nothing is.
+
+    It has to fit a value as a whole, or (`is_searched`) is looked for in a text of `SEARCHED` characters: there it may
+    begin anywhere, and one `.*` before something that it could be itself is as much as there is time for.
+    """
+    room = _Room(SEARCHED, 2 * SEARCHED**2) if is_searched else _Room(_TEXT, MAX_READINGS)
     if len(pattern) > MAX_PATTERN:
         return f"longer than {MAX_PATTERN} characters"
     try:
@@ -41,20 +49,27 @@ def pattern_problem(pattern: str) -> str | None:
             warnings.simplefilter("error")
             re.compile(pattern)
             items: Any = parser.parse(pattern)
-        readings = _sequence(items, 0)
+        readings = _sequence(items, 0, room) * (room.text if is_searched else 1)
     except _Unsupported as error:
         return str(error)
     except RecursionError:
         return "nested too deep"
     except (re.error, ValueError, OverflowError, Warning) as error:
         return f"no regular expression: {str(error)[:100]}"
-    if readings <= MAX_READINGS:
+    if readings <= room.most:
         return None
     return "it could take for ever: it can read the same text in too many ways, as with a repeat within a repeat"
 
 
 class _Unsupported(Exception):  # noqa: N818 - never leaves this module
     pass
+
+
+class _Room(NamedTuple):
+    """How long a text is, and how many readings of it there is time for."""
+
+    text: int
+    most: int
 
 
 class _Start(NamedTuple):
@@ -64,29 +79,29 @@ class _Start(NamedTuple):
     is_optional: bool
 
 
-def _sequence(items: Iterable[tuple[Any, Any]], after: int) -> int:
+def _sequence(items: Iterable[tuple[Any, Any]], after: int, room: _Room) -> int:
     """How many readings a text can have; `after` are the characters that may follow it."""
     readings = 1
     for code, argument in reversed(list(items)):
-        readings *= _item(code, argument, after)
+        readings *= _item(code, argument, after, room)
         start = _start_of(code, argument)
         after = start.first | (after if start.is_optional else 0)
-        if readings > MAX_READINGS:
+        if readings > room.most:
             break
     return readings
 
 
-def _item(code: Any, argument: Any, after: int) -> int:
+def _item(code: Any, argument: Any, after: int, room: _Room) -> int:
     if str(code) in _REPEATS:
-        return _repeat(argument, after)
+        return _repeat(argument, after, room)
     if code is codes.SUBPATTERN:
-        return _sequence(argument[3], after)
+        return _sequence(argument[3], after, room)
     if str(code) == "ATOMIC_GROUP":
-        return _sequence(argument, after)
+        return _sequence(argument, after, room)
     if code is codes.BRANCH:
-        return _branch(argument[1], after)
+        return _branch(argument[1], after, room)
     if code in (codes.ASSERT, codes.ASSERT_NOT):
-        return _sequence(argument[1], _ALL)
+        return _sequence(argument[1], _ALL, room)
     if code in (codes.GROUPREF, codes.GROUPREF_EXISTS):
         raise _Unsupported("references back to a group are not supported")
     return 1
@@ -95,20 +110,20 @@ def _item(code: Any, argument: Any, after: int) -> int:
 _REPEATS = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
-def _repeat(argument: Any, after: int) -> int:
+def _repeat(argument: Any, after: int, room: _Room) -> int:
     least, most, body = argument
     first, is_optional = _start(body)
-    rounds = min(int(most), _TEXT)
-    inner = _sequence(body, after | first if rounds > 1 else after)
+    rounds = min(int(most), room.text)
+    inner = _sequence(body, after | first if rounds > 1 else after, room)
     if inner > 1 and rounds > _MANY:
-        return MAX_READINGS + 1
+        return room.most + 1
     readings: int = inner ** max(rounds, 1)
     is_loose = first & after or is_optional  # a round that takes nothing may as well not be
     return readings * (rounds - least + 1) if is_loose and rounds > least else readings
 
 
-def _branch(alternatives: Any, after: int) -> int:
-    counts = [_sequence(alternative, after) for alternative in alternatives]
+def _branch(alternatives: Any, after: int, room: _Room) -> int:
+    counts = [_sequence(alternative, after, room) for alternative in alternatives]
     seen = 0
     for start in map(_start, alternatives):
         first = start.first | (after if start.is_optional else 0)
