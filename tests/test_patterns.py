@@ -107,3 +107,9 @@ def test_what_is_looked_for_in_a_long_text_may_skip_once(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["java.*java.*x", "(a+)+$", r"a=(\d+).*b=(\d+)"])
 def test_what_could_be_read_in_many_ways_from_every_place_is_refused(pattern: str) -> None:
     assert pattern_problem(pattern, is_searched=True) is not None
+
+
+def test_what_begins_at_the_beginning_is_looked_for_from_one_place() -> None:
+    assert pattern_problem('(?s)^(?:.*"state":"(?=down))?([a-z]*)', is_searched=True) is None
+    for anywhere in ('(?s)(?:.*"state":"(?=down))?([a-z]*)', '(?sm)^(?:.*"state":"(?=down))?([a-z]*)'):
+        assert pattern_problem(anywhere, is_searched=True) is not None

@@ -249,6 +249,11 @@ def test_a_bad_sample_is_a_problem_and_never_an_exception(data: bytes | None, co
     assert problem.code == code
 
 
+def test_a_sample_that_lacks_a_key_is_told_which() -> None:
+    problem = tree.decode_sample("orders", b'{"v": 1, "time": 0, "interval": 60, "values": {"depth": 1}}')
+    assert problem == Problem(code="wrong-shape", message="it has no 'max_age'")
+
+
 @given(
     st.binary(max_size=200)
     | st.recursive(numbers | short | st.none(), lambda inner: st.lists(inner) | st.dictionaries(short, inner)).map(

@@ -9,7 +9,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
@@ -20,7 +20,7 @@ from zkalert.documents import RuleSource
 from zkalert.engine import Engine, EngineSettings
 from zkalert.engine.following import Follower
 from zkalert.journal import JOURNAL_NAME
-from zkalert.model import DocumentError, PublishedSet, UsageError, ZkalertError, ZookeeperSettings
+from zkalert.model import DocumentError, PublishedSet, Rule, UsageError, ZkalertError, ZookeeperSettings
 from zkalert.store import rulesets
 
 log = logging.getLogger("zkalert.rules")
@@ -133,8 +133,13 @@ class Files:
                 _not_reloaded(error, engine)
             else:
                 engine.reload(fresh)
-                count = sum(not rulefile.is_builtin(rule) for rule in fresh.rules)
-                log.info("rules reloaded: %d rule%s", count, "" if count == 1 else "s")
+                log.info("rules reloaded: %s", _count(fresh.rules))
+
+
+def _count(rules: Iterable[Rule]) -> str:
+    """How many rules people wrote, in words."""
+    count = sum(not rulefile.is_builtin(rule) for rule in rules)
+    return f"{count} rule{'' if count == 1 else 's'}"
 
 
 class Published:
@@ -200,7 +205,7 @@ class Published:
                 self._first.put(None)
             else:
                 self._engine.reload(settings)
-        log.info("%s is in use: %d rule%s", name, len(settings.rules), "" if len(settings.rules) == 1 else "s")
+        log.info("%s is in use: %s", name, _count(settings.rules))
 
     def _reload(self) -> None:
         try:

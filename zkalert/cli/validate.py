@@ -80,7 +80,7 @@ class UrlChecker:
     help="How to show findings: for people, as JSON, as annotations of GitHub, as SARIF 2.1.0.",
 )
 @click.option("--strict", is_flag=True, help="Take advice for errors.")
-@click.option("--live", "is_live", is_flag=True, help="Hold the rules against the hosts that publish now, too.")
+@click.option("--live", "is_live", is_flag=True, help="Hold the rules against the hosts and znodes of now, too.")
 @common.options()
 def validate(
     options: common.Options, paths: tuple[documents.RuleSource, ...], format_: str, strict: bool, is_live: bool
@@ -88,10 +88,10 @@ def validate(
     """Check rule files, folders of them, and configurations.
 
     Without PATH: the configuration and the rules that it names. `-` stands for standard input, pack:NAME for a pack
-    that comes with zkalert. Whether the channels
-    exist is checked where there is a configuration. URLs of channels are checked as far as that goes without sending
-    anything. With a format for programs, standard output holds nothing else. --live reads what hosts publish from
-    ZooKeeper, and says which of them each rule meets. Exit code 0: no errors, 1: errors, 2: wrong usage.
+    that comes with zkalert. Whether the channels exist is checked where there is a configuration. URLs of channels are
+    checked as far as that goes without sending anything. With a format for programs, standard output holds nothing
+    else. --live reads from ZooKeeper what hosts publish and what znodes say, and tells which of them each rule meets.
+    Exit code 0: no errors, 1: errors, or an ensemble that does not answer, 2: wrong usage.
     """
     home = _home(options.flags, is_needed=not paths)
     if home is None and not paths:

@@ -39,7 +39,8 @@ def pattern_problem(pattern: str, *, is_searched: bool = False) -> str | None:
     """What is wrong with a regular expression, in one sentence; None where nothing is.
 
     It has to fit a value as a whole, or (`is_searched`) is looked for in a text of `SEARCHED` characters: there it may
-    begin anywhere, and one `.*` before something that it could be itself is as much as there is time for.
+    begin anywhere unless it begins with `^`, and one `.*` before something that it could be itself is as much as there
+    is time for.
     """
     room = _Room(SEARCHED, 2 * SEARCHED**2) if is_searched else _Room(_TEXT, MAX_READINGS)
     if len(pattern) > MAX_PATTERN:
@@ -49,7 +50,7 @@ def pattern_problem(pattern: str, *, is_searched: bool = False) -> str | None:
             warnings.simplefilter("error")
             re.compile(pattern)
             items: Any = parser.parse(pattern)
-        readings = _sequence(items, 0, room) * (room.text if is_searched else 1)
+        readings = _sequence(items, 0, room) * (room.text if is_searched and not _is_anchored(items) else 1)
     except _Unsupported as error:
         return str(error)
     except RecursionError:
@@ -59,6 +60,12 @@ def pattern_problem(pattern: str, *, is_searched: bool = False) -> str | None:
     if readings <= room.most:
         return None
     return "it could take for ever: it can read the same text in too many ways, as with a repeat within a repeat"
+
+
+def _is_anchored(items: Any) -> bool:
+    """Whether an expression fits at the beginning of a text alone, and so gives up at once anywhere else."""
+    is_multiline = bool(items.state.flags & re.MULTILINE)
+    return bool(items) and not is_multiline and items[0] == (codes.AT, codes.AT_BEGINNING)
 
 
 class _Unsupported(Exception):  # noqa: N818 - never leaves this module

@@ -46,7 +46,8 @@ def guarded(parse: Callable[[dict[str, Any]], _T], data: bytes | None, limit: in
     except RecursionError:
         return Problem(code="too-deep", message="nested too deeply")
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        return Problem(code="wrong-shape", message=f"{type(error).__name__}: {str(error)[:80]}")
+        what = "it has no" if type(error) is KeyError else f"{type(error).__name__}:"
+        return Problem(code="wrong-shape", message=f"{what} {str(error)[:80]}")
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
