@@ -9,18 +9,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from kazoo.security import make_acl, make_digest_acl
 
-from tests.acceptance.hearing import heard, wait_heard
+from tests.acceptance.hearing import channels, heard, start, wait_heard
 from tests.acceptance.stage import EngineProcess, Stage
 from tests.acceptance.watching import folder, process_channels, rules, series, session
 from tests.helpers import HttpReceiver, Relay, wait_for
 from zkalert.localzk import LocalServer
 from zkalert.localzk.install import find_zookeeper
+from zkalert.model import EnsembleSettings, ZookeeperSettings
 from zkalert.zk import Client
 
 HELD = 4.0
@@ -164,3 +166,29 @@ def test_an_ensemble_that_is_cut_off_keeps_its_rules_waiting_and_what_nobody_saw
 def test_an_ensemble_that_never_answers_is_told_of(stage: Stage, http_receiver: HttpReceiver) -> None:
     running = engine(stage, http_receiver, "127.0.0.1:1", rules(FEW))
     running.wait_log("the ensemble kafka (127.0.0.1:1) does not answer; its rules wait until it does")
+
+
+def test_an_ensemble_that_moved_is_watched_where_it_is_now_and_what_is_left_of_the_old_one_changes_nothing(
+    stage: Stage, admin: Client, own_zookeeper: LocalServer, http_receiver: HttpReceiver
+) -> None:
+    for name in ("old", "new"):
+        for child in ("1", "2"):
+            admin.ensure_path(f"/{name}/brokers/ids/{child}")
+
+    def known(name: str) -> dict[str, EnsembleSettings]:
+        return {"kafka": EnsembleSettings(zookeeper=ZookeeperSettings(hosts=f"{own_zookeeper.hosts}/{name}"))}
+
+    settings = stage.settings(rules(FEW | {"action": "ops"}), channels(http_receiver, "ops"))
+    running = start(stage, settings, ensembles=known("old"))
+    ensembles = running.engine._ensembles
+    wait_for(lambda: ensembles.znodes() == 1 and not ensembles.unreached(), "the old one")
+    before = ensembles._ensembles["kafka"].client
+    assert before is not None
+    running.engine.reload(replace(running.settings, ensembles=known("new")))
+    wait_for(lambda: not before.connected, "the old session to end")
+    wait_for(lambda: ensembles._ensembles["kafka"].client is not before and not ensembles.unreached(), "the new one")
+    admin.delete("/old/brokers/ids/1")
+    admin.delete("/new/brokers/ids/2")
+    wait_heard(http_receiver, "few kafka firing")
+    admin.create("/new/brokers/ids/3")
+    wait_heard(http_receiver, "few kafka firing", "few kafka resolved")

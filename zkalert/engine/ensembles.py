@@ -59,6 +59,7 @@ class Ensemble:
         self.is_own = is_own
         self.client = client
         self.is_connected = False
+        self.has_ended = False
         self._is_started = client is None
         self.overdue_at: float | None = None  # monotonic; None once it has answered, or was told of
         self.matches: dict[str, Matches] = {}
@@ -72,7 +73,8 @@ class Ensemble:
             self.client.start_async()
 
     def end(self) -> None:
-        """Leave it."""
+        """Leave it, and hear no more of it."""
+        self.has_ended = True
         if self.client is not None and self._is_started:
             client = self.client
             threading.Thread(target=leave, args=(client, LEAVE_WITHIN), name="zkalert-leave", daemon=True).start()
@@ -185,8 +187,14 @@ class Ensembles:
 
     def _begin(self, name: str, settings: EnsembleSettings) -> Ensemble:
         client = make_client(settings.zookeeper)
-        listen(client, lambda state: self._put(EnsembleState(name, state)))
-        return Ensemble(name, Znodes(client, name, self._put), is_own=False, client=client)
+
+        def put(event: Any) -> None:
+            if not made.has_ended:  # one of the same name may have taken its place
+                self._put(event)
+
+        made = Ensemble(name, Znodes(client, name, put), is_own=False, client=client)
+        listen(client, lambda state: put(EnsembleState(name, state)))
+        return made
 
     def _ask_members(self, name: str, settings: EnsembleSettings) -> None:
         servers = self._servers[name] = Servers(name, settings, self._put, self._are_members_wanted)
