@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from zkalert import backtest, tree
-from zkalert.metrics import FAMILIES, Kind
+from zkalert.metrics import OWN_ENSEMBLE, Kind, family_of, is_znode, parse_pattern
 from zkalert.model import (
     Alert,
     Condition,
@@ -46,6 +46,8 @@ def replay(rules: Sequence[Rule], random: Random) -> int:
     for info in _HOSTS:
         run.host(info, now)
         run.alive(info.name, now, is_alive=True)
+    for name in sorted({ensemble for family in fields if (ensemble := _ensemble(family)) is not None}):
+        run.host(HostInfo(name=name, is_ensemble=True), now)
     for _ in range(_TICKS):
         now = round(now + random.choice((0.0, 0.5, 5.0, 5.0, 5.0, 30.0, 60.0, 60.0, 1800.0)), 3)
         host = random.choice(_HOSTS).name
@@ -53,7 +55,7 @@ def replay(rules: Sequence[Rule], random: Random) -> int:
             run.alive(host, now, is_alive=random.random() < 0.5)
         for family, names in fields.items():
             if random.random() < 0.8:
-                run.sample(host, _sample(family, names, now, rules, random), now)
+                run.sample(_ensemble(family) or host, _sample(family, names, now, rules, random), now)
     run.advance(now + 3600.0)
     for alert in run.alerts():
         check_alert(alert)
@@ -63,6 +65,20 @@ def replay(rules: Sequence[Rule], random: Random) -> int:
     for outcome in outcomes:
         check_effect(outcome.decision.effect)
     return len(outcomes)
+
+
+def _ensemble(family: str) -> str | None:
+    """The ensemble that a family is told of, None for one of hosts."""
+    if is_znode(family):
+        return parse_pattern(family).ensemble
+    return None if family_of(family).of_hosts else OWN_ENSEMBLE
+
+
+def _instances(family: str) -> Iterable[str]:
+    if not is_znode(family):
+        return _INSTANCES
+    pattern = parse_pattern(family)
+    return [pattern.path(len(pattern.parts), (name,) * len(pattern.labels)) for name in ("a", "b,%", "\u00e9")]
 
 
 def _fields(rules: Iterable[Rule]) -> dict[str, dict[str, None]]:
@@ -81,10 +97,12 @@ def _sample(family: str, names: Iterable[str], at: float, rules: Sequence[Rule],
     sample = Sample(
         family=family,
         at=at,
-        interval=FAMILIES[family].interval,
-        max_age=FAMILIES[family].interval * 3,
+        interval=family_of(family).interval,
+        max_age=family_of(family).interval * 3,
         values=_values(family, names, conditions, random),
-        instances={name: _values(family, names, conditions, random) for name in _INSTANCES if random.random() < 0.4},
+        instances={
+            name: _values(family, names, conditions, random) for name in _instances(family) if random.random() < 0.4
+        },
         labels={"/": {"device": "sda", "fstype": "ext4"}},
         errors=("cannot be read",) if random.random() < 0.1 else (),
     )
@@ -99,7 +117,8 @@ def _values(family: str, names: Iterable[str], conditions: Sequence[Condition], 
         kind = random.random()
         if kind < 0.1:
             continue
-        if FAMILIES[family].fields[name].kind is Kind.TEXT:
+        own = family_of(family).field(name).kind
+        if own is Kind.TEXT or (own is Kind.ANY and random.random() < 0.3):
             values[name] = random.choice(_TEXTS)
         elif kind < 0.2:
             values[name] = random.choice((*_TEXTS, *_NUMBERS, *_NUMBERS))
