@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,7 +92,8 @@ def run(tops: Sequence[str], shapes: dict[str, Callable[[Plot], None]]) -> int:
         plot.begin()
         shapes[sys.argv[2]](plot)
         print(f"{sys.argv[2]}: {', '.join(tops)} at {sys.argv[1]}; Ctrl-C takes it away", flush=True)
-        signal.pause()
+        while True:  # a signal that comes just before a pause without end would not end it
+            time.sleep(0.2)
     except KeyboardInterrupt:
         plot.close()
     return 0

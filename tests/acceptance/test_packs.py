@@ -158,7 +158,10 @@ def test_a_script_keeps_its_tree_until_it_is_interrupted(
         assert script.stdout.readline().startswith("healthy: /")
         assert len(stage.client.get_children(place)) > 1
         script.send_signal(signal.SIGINT)
-        assert script.wait(10) == 0
+        try:
+            assert script.wait(10) == 0
+        finally:
+            script.kill()
     assert stage.client.get_children(place) == []
 
 

@@ -140,6 +140,7 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(client: Client, tree: Tre
         wait_for(lambda: has_said(b"SIGINT"), "the signal")
         made = the_hold(client, tree)
         assert made.ends_at > time.time() + 20
+        wait_for(lambda: has_said(b"set()"), "all of the first line")
         child = int(said.split(b"pid ")[1].split()[0])
         os.kill(child, signal.SIGTERM)
         assert process.wait(20) == 7

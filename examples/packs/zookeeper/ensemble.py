@@ -32,7 +32,8 @@ def main() -> int:
                     index = ensemble.followers()[0]
                     ensemble.kill(index)
                     print(f"{ensemble.servers[index].hosts} is killed", flush=True)
-                signal.pause()
+                while True:
+                    time.sleep(0.2)
         except ServerUnavailable as error:
             sys.stderr.write(f"{error}\n")
             return 1
