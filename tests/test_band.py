@@ -294,6 +294,11 @@ def test_rules_that_need_every_sample_get_it(conditions: Any) -> None:
     assert asked(conditions).is_full
 
 
+def test_what_the_engine_makes_of_each_sample_needs_every_one() -> None:
+    assert asked(condition("host.clock_skew", threshold=5.0), family="host").is_full
+    assert not asked(condition("host.alive", "==", 0.0), family="host").is_full
+
+
 def test_a_number_over_many_needs_every_sample_and_its_members_limits() -> None:
     across = Across(of=Of.HOSTS, stat=Total.COUNT, comparator=Comparator.GE, threshold=80.0)
     limits = asked(condition(threshold=3.0), across=across)

@@ -64,7 +64,11 @@ def _ask(asked: dict[str, _Asked], rule: Rule, condition: Condition) -> None:
     if metric == HOST_ALIVE:  # the engine makes it of the ephemeral
         return
     needs_all = (
-        rule.across is not None or below is not None or term.window is not None or condition.comparator in _NEEDS_ALL
+        rule.across is not None
+        or below is not None
+        or term.window is not None
+        or condition.comparator in _NEEDS_ALL
+        or metric == CLOCK_SKEW  # the engine makes it of each sample, so no sampler sees it cross
     )
     for family in {metric.family} if below is None else {metric.family, below.metric.family}:
         of = asked.get(family)
