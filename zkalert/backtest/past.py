@@ -50,9 +50,7 @@ def needs_of(rules: Iterable[Rule]) -> dict[str, Need]:
     needs: dict[str, Need] = {}
     for rule in rules:
         for condition in rule.conditions:
-            for term in (condition.term, condition.relative_to):
-                if term is None:
-                    continue
+            for term in condition.terms:
                 family, name = term.metric
                 before = needs.get(family, Need((), by_instance=False))
                 fields = tuple(dict.fromkeys((*before.fields, name)))

@@ -45,7 +45,7 @@ def memory_of(rules: Iterable[Rule]) -> float:
     """
     longest = 0.0
     for rule in rules:
-        terms = (term for one in rule.conditions for term in (one.term, one.relative_to) if term is not None)
+        terms = (term for one in rule.conditions for term in one.terms)
         window = max((term.window.over for term in terms if term.window is not None), default=0.0)
         limits: tuple[Step | Override, ...] = (*rule.steps, *rule.overrides)
         held = max((max(one.duration or 0.0, one.clear_duration or 0.0) for one in limits), default=0.0)
@@ -170,11 +170,7 @@ class Backtest:
         missing = [family for family in families_of(rule) if family not in self._families and family != HOST_FAMILY]
         if missing:
             yield f"no samples of {', '.join(missing)}"
-        if any(
-            term is not None and term.metric == _ALIVE
-            for one in rule.conditions
-            for term in (one.term, one.relative_to)
-        ):
+        if any(term.metric == _ALIVE for one in rule.conditions for term in one.terms):
             yield "a history does not say whether a host was alive"
 
     def _meet(self, host: str, at: float) -> None:

@@ -168,8 +168,7 @@ def _hosts(rule: Rule, seen: survey.Survey) -> list[survey.HostSeen]:
 
 
 def _metrics(rule: Rule) -> Mapping[Metric, None]:
-    terms = (term for one in rule.conditions for term in (one.term, one.relative_to) if term is not None)
-    return dict.fromkeys(term.metric for term in terms)
+    return dict.fromkeys(term.metric for one in rule.conditions for term in one.terms)
 
 
 def _publishes(host: survey.HostSeen, metric: Metric, rule: Rule) -> bool:

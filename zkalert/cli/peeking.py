@@ -60,7 +60,7 @@ def show(config: Config, text: str, format_: str) -> None:
     pattern = parse_pattern(metric.family)
     ensemble = local.ensemble_of(config, pattern.ensemble)
     field = metric.field if "#" in text else None
-    with survey.reader_of(ensemble.zookeeper) as reader:
+    with survey.connected(ensemble.zookeeper) as reader:
         found = survey.peek(pattern, field, reader, _MOST_IN_JSON if format_ == "json" else _MOST_SHOWN)
     if found.dead_end is not None and (not pattern.is_open or not found.seen):
         sees = "" if pattern.is_open else " (a rule on it sees exists 0)"

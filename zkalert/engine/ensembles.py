@@ -383,22 +383,18 @@ class Ensembles:
 
 def _judged(rule: Rule) -> Iterator[Metric]:
     for condition in rule.conditions:
-        yield condition.term.metric
-        if condition.relative_to is not None:
-            yield condition.relative_to.metric
+        yield from (term.metric for term in condition.terms)
 
 
 def _moves(rule: Rule) -> bool:
     """Whether what a rule makes of znodes moves though none of them changes: windows, rates, silence."""
     if rule.no_data.then is not Quiet.KEEP:
         return True
-    for condition in rule.conditions:
-        terms = (condition.term, condition.relative_to)
-        if condition.comparator is Comparator.CHANGED or any(
-            term is not None and (term.window is not None or term.metric.field == "changes") for term in terms
-        ):
-            return True
-    return False
+    return any(
+        condition.comparator is Comparator.CHANGED
+        or any(term.window is not None or term.metric.field == "changes" for term in condition.terms)
+        for condition in rule.conditions
+    )
 
 
 def is_of(watcher: RuleWatcher, alert: Alert, ensemble: str) -> bool:

@@ -61,8 +61,7 @@ def goes_by_instance(rule: Rule, condition: Condition) -> bool:
 
 def families_of(rule: Rule) -> tuple[str, ...]:
     """The families that a rule reads, each once, that of its first condition first."""
-    terms = (term for one in rule.conditions for term in (one.term, one.relative_to) if term is not None)
-    return tuple(dict.fromkeys(term.metric.family for term in terms))
+    return tuple(dict.fromkeys(term.metric.family for one in rule.conditions for term in one.terms))
 
 
 def instance_kind(rule: Rule) -> str | None:

@@ -75,6 +75,11 @@ class Condition:
     def metric(self) -> Metric:
         return self.term.metric
 
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What it takes its number of: one term, or two that are divided."""
+        return (self.term,) if self.relative_to is None else (self.term, self.relative_to)
+
 
 class Join(str, Enum):
     """How several conditions make one."""

@@ -48,8 +48,8 @@ def give(keys: Keys, rule: Rule, judged: Judged, channels: Mapping[str, Channel]
 
 def _pushed(condition: Condition, place: Keys) -> None:
     """A family that nobody may ever push, as one whose name was misspelt, would keep the rule silent."""
-    for term in (condition.term, condition.relative_to):
-        if term is not None and is_pushed(term.metric.family):
+    for term in condition.terms:
+        if is_pushed(term.metric.family):
             message = f"{term.metric.family} is no family of zkalert's own: it takes an application that pushes it"
             expected = "as it is, or one of those that `zkalert metrics` lists"
             _advise(place, place.at("metric"), "pushed-family", message, expected=expected)

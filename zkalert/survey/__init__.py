@@ -20,7 +20,7 @@ from zkalert.survey.drilling import Drill, Scene, drill_of, severities
 from zkalert.survey.fleet import EngineLine, Fleet, HostLine, Role, read_fleet
 from zkalert.survey.glimpse import servers_now, with_ensembles
 from zkalert.survey.past import with_history
-from zkalert.survey.peek import DeadEnd, Peek, Peeked, peek, reader_of
+from zkalert.survey.peek import DeadEnd, Peek, Peeked, peek
 from zkalert.survey.reading import Reader, connected
 from zkalert.survey.series import Comparison, Series, awaited, has_metric, series_of, spans
 from zkalert.survey.story import (
@@ -69,7 +69,6 @@ __all__ = [
     "peek",
     "read_board",
     "read_fleet",
-    "reader_of",
     "series_of",
     "servers_now",
     "severities",

@@ -62,9 +62,7 @@ def match_words(match: HostMatch) -> str:
 def terms(conditions: Iterable[Condition]) -> Iterator[Term]:
     """What conditions take their numbers of."""
     for condition in conditions:
-        yield condition.term
-        if condition.relative_to is not None:
-            yield condition.relative_to
+        yield from condition.terms
 
 
 def is_rate(term: Term) -> bool:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zkalert import clock, zk
-from zkalert.evaluate import families_of, is_of_hosts
+from zkalert import clock
+from zkalert.evaluate import is_of_hosts
 from zkalert.metrics import OWN_ENSEMBLE, ZOOKEEPER_FAMILY, ZnodePattern, family_of, is_znode, parse_pattern
 from zkalert.model import EnsembleSettings, HostInfo, Problem, Rule, Sample, Value, ZkalertError
 from zkalert.servers import Servers
-from zkalert.survey.reading import Reader
+from zkalert.survey.reading import Reader, connected
 from zkalert.survey.values import HostSeen, Published, Survey
 from zkalert.tree import ZnodeFields, is_open_to_all
 
@@ -55,11 +55,8 @@ def servers_now(name: str, settings: EnsembleSettings) -> Sample:
 
 
 def _read(rule: Rule) -> Iterator[tuple[str, str]]:
-    families = set(families_of(rule))
     for condition in rule.conditions:
-        for term in (condition.term, condition.relative_to):
-            if term is not None and term.metric.family in families:
-                yield term.metric
+        yield from (term.metric for term in condition.terms)
     yield from (metric for metric in rule.reads if not family_of(metric.family).of_hosts)
 
 
@@ -71,11 +68,11 @@ def _looked_at(
         found[ZOOKEEPER_FAMILY] = replace(servers_now(name, settings), max_age=_LONG)
     patterns = {family: fields for family, fields in families.items() if is_znode(family)}
     if name == OWN_ENSEMBLE:
-        found |= _glimpses(patterns, reader, reader.client)
+        found |= _glimpses(patterns, reader)
     elif patterns:
         try:
-            with zk.connected(settings.zookeeper) as client:
-                found |= _glimpses(patterns, reader, client)
+            with connected(settings.zookeeper) as theirs:
+                found |= _glimpses(patterns, theirs)
         except ZkalertError as error:
             problem = Problem(code="no-answer", message=f"the ensemble {name} is not known now: {error}")
             found |= dict.fromkeys(patterns, problem)
@@ -83,9 +80,9 @@ def _looked_at(
     return HostSeen(info=HostInfo(name=name, is_ensemble=True), is_alive=True, samples=samples)
 
 
-def _glimpses(patterns: Mapping[str, Iterable[str]], reader: Reader, client: zk.Client) -> dict[str, Sample]:
+def _glimpses(patterns: Mapping[str, Iterable[str]], reader: Reader) -> dict[str, Sample]:
     """What the znodes that each pattern matches say now."""
-    return {family: _sample(family, fields, reader, client, clock.wall()) for family, fields in patterns.items()}
+    return {family: _sample(family, fields, reader, clock.wall()) for family, fields in patterns.items()}
 
 
 def _ignore(_event: object) -> None:
@@ -96,9 +93,9 @@ def _never() -> bool:
     return False
 
 
-def _sample(family: str, names: Iterable[str], reader: Reader, client: zk.Client, now: float) -> Sample:
-    pattern, fields = parse_pattern(family), ZnodeFields(names)
-    paths, is_cut = matches_of(pattern, reader, client)
+def _sample(family: str, names: Iterable[str], reader: Reader, now: float) -> Sample:
+    pattern, fields, client = parse_pattern(family), ZnodeFields(names), reader.client
+    paths, is_cut = matches_of(pattern, reader)
     found: dict[str, dict[str, Value]] = {}
     for some in sliced(paths):
         stood = reader.answers(client.get_async, some)
@@ -118,7 +115,7 @@ def _sample(family: str, names: Iterable[str], reader: Reader, client: zk.Client
     )
 
 
-def matches_of(pattern: ZnodePattern, reader: Reader, client: zk.Client) -> tuple[list[str], bool]:
+def matches_of(pattern: ZnodePattern, reader: Reader) -> tuple[list[str], bool]:
     """The paths that a pattern matches, sorted, at most MOST_MATCHES; and whether there are more."""
     reached: list[tuple[str, ...]] = [()]
     is_cut = False
@@ -126,7 +123,7 @@ def matches_of(pattern: ZnodePattern, reader: Reader, client: zk.Client) -> tupl
         if part is not None:
             continue
         folders = {pattern.path(index, names): names for names in reached}
-        below = reader.answers(client.get_children_async, folders)
+        below = reader.answers(reader.client.get_children_async, folders)
         reached = [(*folders[folder], child) for folder in folders for child in sorted(below.get(folder, ()))]
         is_cut = is_cut or len(reached) > MOST_MATCHES
         del reached[MOST_MATCHES:]

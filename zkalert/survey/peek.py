@@ -6,17 +6,16 @@ fields; where nothing matches, how far the path leads. Nothing is written.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zkalert import clock, zk
+from zkalert import clock
 from zkalert.metrics import ZNODES, ZnodePattern
-from zkalert.model import Value, ZookeeperSettings
+from zkalert.model import Value
 from zkalert.survey.glimpse import matches_of, sliced
 from zkalert.survey.reading import Reader
-from zkalert.tree import Tree, ZnodeFields, is_open_to_all, pointers_in
+from zkalert.tree import ZnodeFields, is_open_to_all, pointers_in
 
 SEEN_AT_ONCE = tuple(name for name in ZNODES.fields if name != "changes")
 """The fields of the table that a single look can tell: changes are counted from a first look on."""
@@ -61,19 +60,12 @@ class Peeked:
     dead_end: DeadEnd | None
 
 
-@contextlib.contextmanager
-def reader_of(settings: ZookeeperSettings) -> Iterator[Reader]:
-    """A reader of any ensemble. Raises what `zk.connected` does."""
-    with zk.connected(settings) as client:
-        yield Reader(client, Tree(settings.root), settings.session_timeout)
-
-
 def peek(pattern: ZnodePattern, field: str | None, reader: Reader, most: int) -> Peeked:
     """What the first `most` matches of a pattern say: one `field` of them, or all that can be named.
 
     Raises as the methods of a reader do.
     """
-    paths, is_cut = matches_of(pattern, reader, reader.client)
+    paths, is_cut = matches_of(pattern, reader)
     seen = tuple(one for some in sliced(paths[:most]) for one in _peeks(pattern, field, reader, some))
     is_dead = not any(one.is_there for one in seen)
     return Peeked(
