@@ -276,7 +276,7 @@ def test_a_look_at_many_znodes_holds_the_data_of_few(client: Client, settings: Z
     pattern, reader = parse_pattern(f"znode:{top}/*"), Counting(client, Tree(settings.root), 10.0)
     peeked = survey.peek(pattern, None, reader, 500)
     assert [one.values["value"] for one in peeked.seen] == [int(one.path.rpartition("/")[2]) for one in peeked.seen]
-    assert len(peeked.seen) == len(matches_of(pattern, reader, client)[0]) == 250
+    assert len(peeked.seen) == len(matches_of(pattern, reader)[0]) == 250
     text = f"rules:\n  - {{name: r, metric: 'znode:{top}/*#value', comparator: '>', threshold: 1}}\n"
     own = {"zookeeper": EnsembleSettings(zookeeper=settings)}
     seen = survey.with_ensembles(reader.read([]), reader, parse(text, "rules.yaml")[0], own)

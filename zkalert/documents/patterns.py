@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from zkalert.metrics import MOST_SEARCHED
+
 if sys.version_info >= (3, 11):
     from re import _constants as codes  # type: ignore[attr-defined] # the stubs leave both out
     from re import _parser as parser  # type: ignore[attr-defined]
@@ -23,9 +25,6 @@ else:
 MAX_PATTERN = 512
 MAX_READINGS = 2 * 257**2
 """Some tenths of a second at most: two times `.*`, each before something that it could be itself."""
-
-SEARCHED = 4096
-"""Characters of a znode's data, or of a command line, that an expression is looked for in."""
 
 _TEXT = 256  # characters of a value, at most
 _MANY = 16  # a repeat that may go round more often than this counts as one without end
@@ -38,11 +37,11 @@ _ALL = (1 << 257) - 1
 def pattern_problem(pattern: str, *, is_searched: bool = False) -> str | None:
     """What is wrong with a regular expression, in one sentence; None where nothing is.
 
-    It has to fit a value as a whole, or (`is_searched`) is looked for in a text of `SEARCHED` characters: there it may
-    begin anywhere unless it begins with `^`, and one `.*` before something that it could be itself is as much as there
-    is time for.
+    It has to fit a value as a whole, or (`is_searched`) is looked for in a text of `MOST_SEARCHED` characters: there it
+    may begin anywhere unless it begins with `^`, and one `.*` before something that it could be itself is as much as
+    there is time for.
     """
-    room = _Room(SEARCHED, 2 * SEARCHED**2) if is_searched else _Room(_TEXT, MAX_READINGS)
+    room = _Room(MOST_SEARCHED, 2 * MOST_SEARCHED**2) if is_searched else _Room(_TEXT, MAX_READINGS)
     if len(pattern) > MAX_PATTERN:
         return f"longer than {MAX_PATTERN} characters"
     try:

@@ -50,13 +50,13 @@ class EnsembleState(NamedTuple):
 class Ensemble:
     """One ensemble, and the patterns of znodes that are followed there.
 
-    `is_own`: znodes' times are of the clock that is known; those of other ensembles are held against this machine's.
+    `client` is None of the own one, whose connection is the engine's. `servers` asks its members about themselves.
     """
 
-    def __init__(self, name: str, znodes: Znodes, *, is_own: bool, client: Client | None = None) -> None:
+    def __init__(self, name: str, znodes: Znodes, servers: Servers, client: Client | None) -> None:
         self.name = name
         self.znodes = znodes
-        self.is_own = is_own
+        self.servers = servers
         self.client = client
         self.is_connected = False
         self.has_ended = False
@@ -64,6 +64,11 @@ class Ensemble:
         self.overdue_at: float | None = None  # monotonic; None once it has answered, or was told of
         self.matches: dict[str, Matches] = {}
         self._users: dict[tuple[str, Part], list[Matches]] = {}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether znodes' times are of the clock that is known; others are held against this machine's."""
+        return self.client is None
 
     def start(self) -> None:
         """Connect, once there is something to ask; it goes on trying for ever."""
@@ -75,6 +80,7 @@ class Ensemble:
     def end(self) -> None:
         """Leave it, and hear no more of it."""
         self.has_ended = True
+        self.servers.stop()
         if self.client is not None and self._is_started:
             client = self.client
             threading.Thread(target=leave, args=(client, LEAVE_WITHIN), name="zkalert-leave", daemon=True).start()
@@ -157,13 +163,11 @@ class Ensembles:
         self._put = put
         self._clock = ensemble
         self._is_active = is_active
-        self._servers: dict[str, Servers] = {}
-        self._own = Ensemble(OWN_ENSEMBLE, Znodes(client, OWN_ENSEMBLE, put), is_own=True)
-        self._ensembles: dict[str, Ensemble] = {OWN_ENSEMBLE: self._own}
         self._settings: dict[str, EnsembleSettings] = {}
         self._readers: dict[str, list[RuleWatcher]] = {}
         self._members: dict[str, Observation] = {}  # the last sample of each ensemble's servers
-        self._ask_members(OWN_ENSEMBLE, own)
+        self._own = self._begin(OWN_ENSEMBLE, own, client)  # last: its servers' thread asks who reads
+        self._ensembles: dict[str, Ensemble] = {OWN_ENSEMBLE: self._own}
 
     def __len__(self) -> int:
         """How many znodes are followed."""
@@ -177,28 +181,26 @@ class Ensembles:
             if settings.get(name) != self._settings[name]:
                 del self._settings[name]
                 self._ensembles.pop(name).end()
-                self._servers.pop(name).stop()
                 self._members.pop(name, None)
         for name, one in settings.items():
             if name not in self._settings:
                 self._settings[name] = one
                 self._ensembles[name] = self._begin(name, one)
-                self._ask_members(name, one)
 
-    def _begin(self, name: str, settings: EnsembleSettings) -> Ensemble:
-        client = make_client(settings.zookeeper)
+    def _begin(self, name: str, settings: EnsembleSettings, own: Client | None = None) -> Ensemble:
+        """`own` is the engine's client, which listens by itself."""
+        client = make_client(settings.zookeeper) if own is None else own
 
         def put(event: Any) -> None:
             if not made.has_ended:  # one of the same name may have taken its place
                 self._put(event)
 
-        made = Ensemble(name, Znodes(client, name, put), is_own=False, client=client)
-        listen(client, lambda state: put(EnsembleState(name, state)))
-        return made
-
-    def _ask_members(self, name: str, settings: EnsembleSettings) -> None:
-        servers = self._servers[name] = Servers(name, settings, self._put, self._are_members_wanted)
+        servers = Servers(name, settings, put, self._are_members_wanted)
+        made = Ensemble(name, Znodes(client, name, put), servers, None if own is not None else client)
+        if own is None:
+            listen(client, lambda state: put(EnsembleState(name, state)))
         servers.start()
+        return made
 
     def _are_members_wanted(self) -> bool:
         return ZOOKEEPER_FAMILY in self._readers and self._is_active()
@@ -206,7 +208,7 @@ class Ensembles:
     def close(self) -> None:
         """Leave the other ensembles, and ask nobody any more."""
         self.configure({})
-        self._servers.pop(OWN_ENSEMBLE).stop()
+        self._own.end()
 
     def set_rules(self, watchers: Mapping[str, RuleWatcher]) -> list[Unseen]:
         """Let other rules read; which samples some of them have not seen."""

@@ -210,18 +210,15 @@ class Evaluator:
 
     def next_at(self) -> float | None:
         """When (on this process's clock) `settle` wants to be called without an event."""
-        due = self._book.next_at if self.is_active else None
-        waits = self._outlet.next_at() if self.is_active else None
-        if waits is not None:
-            mono = clock.monotonic()
-            waits = mono + max(0.0, waits - self._ensemble.at(mono))
-            due = waits if due is None else min(due, waits)
-        moves = self._ensembles.next_at()
-        if moves is not None:
-            due = moves if due is None else min(due, moves)
-        if self._read_back_at is not None:
-            due = self._read_back_at if due is None else min(due, self._read_back_at)
-        return clock.monotonic() if self._is_unjudged or (self._ledger.unwritten and self.is_active) else due
+        mono = clock.monotonic()
+        if self._is_unjudged or (self._ledger.unwritten and self.is_active):
+            return mono
+        wanted = [self._read_back_at, self._ensembles.next_at()]
+        if self.is_active:
+            wanted.append(self._book.next_at)
+            waits = self._outlet.next_at()
+            wanted.append(None if waits is None else mono + max(0.0, waits - self._ensemble.at(mono)))
+        return min((at for at in wanted if at is not None), default=None)
 
     def recover(self) -> None:
         """After an error of our own: what is in memory may be half done, what stands in the tree is not."""

@@ -57,6 +57,8 @@ class Matches:
         self._pattern = parse_pattern(family)
         self.ensemble = self._pattern.ensemble
         self._fields = ZnodeFields(wanted)
+        own = Part.DATA if self._fields.has_data else Part.STAT
+        self._parts = (own, Part.CHILDREN) if self._fields.has_children else (own,)
         self._is_ticking = needs_ticks or self._fields.is_timed
         self._ground = ground
         self._folders: dict[str, Folder] = {}
@@ -97,12 +99,8 @@ class Matches:
         self.is_known = False
         self._changed.clear()
         self._unanswered = {(path, Part.CHILDREN) for path in self._folders}
-        self._unanswered.update((path, part) for path in self._leaves for part in self._parts())
+        self._unanswered.update((path, part) for path in self._leaves for part in self._parts)
         self._acl_at = 0.0
-
-    def _parts(self) -> tuple[Part, ...]:
-        own = Part.DATA if self._fields.has_data else Part.STAT
-        return (own, Part.CHILDREN) if self._fields.has_children else (own,)
 
     def _enter(self, names: tuple[str, ...], start: int) -> bool:
         """Follow what comes after the first `start` parts, with `names` in place of the open ones. False: too much."""
@@ -118,7 +116,7 @@ class Matches:
             self._say_left_out(path)
             return False
         self._leaves[path] = Leaf()
-        for part in self._parts():
+        for part in self._parts:
             self._follow(path, part)
         return True
 
@@ -151,7 +149,7 @@ class Matches:
     def _unfollow(self, path: str) -> None:
         if self._leaves.pop(path, None) is None:
             return
-        for part in self._parts():
+        for part in self._parts:
             self._forget(path, part)
         self._values.pop(path, None)
         self._changed.add(path)
@@ -179,7 +177,7 @@ class Matches:
         path, part = key = event.path, event.part
         folder = self._folders.get(path) if part is Part.CHILDREN else None
         leaf = self._leaves.get(path)
-        if folder is None and (leaf is None or part not in self._parts()):
+        if folder is None and (leaf is None or part not in self._parts):
             return
         self._unanswered.discard(key)
         self._seen_at = max(self._seen_at, event.mono)

@@ -28,13 +28,23 @@ from zkalert.metrics.units import (
     quotient_unit,
     windowed_unit,
 )
-from zkalert.metrics.znode import OWN_ENSEMBLE, OWN_PREFIX, ZNODES, ZnodePattern, is_znode, parse_pattern, znode_labels
+from zkalert.metrics.znode import (
+    MOST_SEARCHED,
+    OWN_ENSEMBLE,
+    OWN_PREFIX,
+    ZNODES,
+    ZnodePattern,
+    is_znode,
+    parse_pattern,
+    znode_labels,
+)
 from zkalert.metrics.zookeeper import ENGINE_FAMILY, ZOOKEEPER_FAMILY
 
 __all__ = [
     "ENGINE_FAMILY",
     "FAMILIES",
     "HOST_FAMILY",
+    "MOST_SEARCHED",
     "OWN_ENSEMBLE",
     "OWN_PREFIX",
     "PUSHED_NAME",

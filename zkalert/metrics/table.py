@@ -75,7 +75,7 @@ def parse_metric(text: str) -> Metric:
     A family that resembles none of the table's is one that applications push. Raises MetricError where it can be no
     metric, or a bare family has no main field.
     """
-    if ":/" in text and text.index(":/") < (text + ".").index("."):
+    if ":/" in text.partition(".")[0]:
         return _parse_znode(text)
     family_name, _, field_name = text.partition(".")
     family = FAMILIES.get(family_name)

@@ -21,6 +21,9 @@ OWN_ENSEMBLE = "zookeeper"
 
 MOST_PATTERN = 1024
 
+MOST_SEARCHED = 4096
+"""Characters of a znode's data, or of a command line, that a regular expression is looked for in."""
+
 _HEAD = re.compile(r"([a-z][a-z0-9_-]*):(/.*)", re.DOTALL)
 _LABEL = re.compile(r"[a-z_][a-z0-9_]*")
 

@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol, TypeVar
 import psutil
 
 from zkalert import clock
+from zkalert.metrics import MOST_SEARCHED
 from zkalert.sampler.devices import read_text
 
-MAX_LINE = 4096
+MAX_LINE = MOST_SEARCHED
 """Bytes of a command line that count: its owner may make it as long as he likes."""
 
 _SHORT_NAME = 15  # the kernel cuts names there

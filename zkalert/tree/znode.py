@@ -12,11 +12,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from zkalert.metrics import MOST_SEARCHED
 from zkalert.model import Value
 from zkalert.tree.codec import MAX_PAYLOAD, MAX_TEXT
-
-MOST_SEARCHED = 4096
-"""Characters that a regular expression looks into."""
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,3})?\s*", re.ASCII)
 _OF_DATA = ("value",)
