@@ -15,6 +15,7 @@ from tests.rulekit import OFFSET, Book, condition, rule, term
 from zkalert.metrics import SAMPLED
 from zkalert.model import (
     Across,
+    Alert,
     Comparator,
     FamilyLimits,
     HostMatch,
@@ -30,6 +31,7 @@ from zkalert.model import (
     Sample,
     Severity,
     Stat,
+    State,
     Step,
     Total,
     Value,
@@ -124,11 +126,12 @@ def test_who_comes_to_rest_takes_back_the_promise_of_the_full_rate() -> None:
     assert choices[-1].interval == RESTING
 
 
-def test_after_an_alert_the_full_rate_lasts_as_long_as_rules_count_the_time() -> None:
+def test_after_an_alert_it_rests_again_and_speaks_for_as_long_as_it_takes_to_clear() -> None:
     ticks = Ticks(FamilyLimits(limits=(above(90.0),), settles=120.0))
+    assert ticks.written([10.0] * 60)[:29] == list(range(29)), "at the start nobody knows what rules count"
     ticks.read(95.0)
-    assert ticks.written([10.0] * 28) == list(range(28))
-    assert ticks.read(10.0).interval == RESTING
+    assert ticks.read(10.0) == Choice(is_due=True, interval=INTERVAL, before=None), "it came down fast"
+    assert len(ticks.written([10.0] * 28)) <= 4
 
 
 @pytest.mark.parametrize(("value", "is_near"), [(80.9, False), (81.1, True), (90.0, True)])
@@ -316,8 +319,8 @@ def test_texts_counters_and_instances_are_told_apart() -> None:
 
 
 def test_how_long_a_rule_counts_the_time_and_which_silence_it_minds() -> None:
-    assert asked(condition(), clear_duration=90.0).settles == 90.0
-    assert asked(condition(), within=600.0, duration=60.0).settles == 600.0
+    assert asked(condition(), duration=60.0, clear_duration=90.0).settles == 0.0, "samples at rest cover that"
+    assert asked(condition(), within=600.0, duration=60.0).settles == 0.0
     assert asked(condition("disk_usage"), family="disk_usage").settles == 60.0, "until an instance counts as gone"
     assert asked(condition("disk_usage"), family="disk_usage", keeps_gone=True).settles == 0.0
     assert asked(condition()).quiet_after is None
@@ -412,6 +415,10 @@ def take(book: Book, one: Sample, now: float) -> None:
     book.book.judge(observation, readers(book.book.watchers, book.hosts["web1"], one.family), observation.now)
 
 
+def is_clearing(alert: Alert) -> bool:
+    return any(clock.state is State.CLEARING for clock in alert.clocks)
+
+
 def tale(book: Book) -> list[tuple[Any, ...]]:
     """What was told, series by series: which of two timers of one moment is first says nothing."""
     told = sorted(book.told, key=lambda effect: (effect.alert.rule, effect.alert.instance or "", effect.at))
@@ -419,8 +426,10 @@ def tale(book: Book) -> list[tuple[Any, ...]]:
         (
             *(effect.alert.rule, effect.alert.instance, effect.name or effect.phase.value, effect.reason),
             round(effect.at, 6),
-            # Of several conditions, one that decides nothing may show a number of up to a minute ago.
-            *(() if effect.alert.values else (effect.alert.value, effect.alert.peak)),
+            # A number far from every limit may be of up to a minute ago: that of a condition that decides nothing, or
+            # of an alert that clears.
+            *(() if effect.alert.values else (effect.alert.peak,)),
+            *(() if effect.alert.values or is_clearing(effect.alert) else (effect.alert.value,)),
         )
         for effect in told
     ]

@@ -269,7 +269,12 @@ def _condition(rule: Rule, alert: Alert) -> int:
 
 
 def _miss(rule: Rule, alert: Alert, verdict: Verdict, now: Moment) -> tuple[Alert, Told]:
-    if alert.state is State.INACTIVE or rule.keeps_gone:
+    if alert.state is State.INACTIVE:
+        return alert, ()
+    if is_of(rule, alert):  # the sample that showed it has spoken: this is the next one
+        cut = clocks.all_blinded(rule, alert.clocks, now.mono)
+        alert = alert if cut is alert.clocks else replace(alert, clocks=cut)
+    if rule.keeps_gone:
         return alert, ()
     if verdict.cover < clocks.WATCHED:
         if alert.missing is None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from zkalert.model import Clock, Hold, Moment, Outcome, State, Step
+from zkalert.model import Clock, Hold, Moment, Outcome, Rule, State, Step
 
 ROUNDING = 1e-6  # spans are differences of epoch seconds in floating point
 MOST_SPANS = 256
@@ -233,3 +233,11 @@ def blinded(limits: Limits, clock: Clock, since: float) -> Clock:
     if clock.state is State.PENDING:
         return _gapped(limits, clock, later, Moment(later.at, later.mono))
     return clock._replace(clearing=later._replace(cover=0.0, gaps=later.gaps + 1))
+
+
+def all_blinded(rule: Rule, held: tuple[Clock, ...], since: float) -> tuple[Clock, ...]:
+    """The clocks of a rule's steps, each `blinded`; the same object where none of them changes."""
+    after = tuple(
+        blinded(limits_of(one, rule.within), clock, since) for one, clock in zip(rule.steps, held, strict=True)
+    )
+    return held if after == held else after

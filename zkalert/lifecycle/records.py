@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from zkalert.lifecycle import clocks
 from zkalert.lifecycle.alerts import is_of
-from zkalert.lifecycle.clocks import limits_of
 from zkalert.model import Alert, Clock, Moment, Rule, State
 
 
@@ -71,8 +70,5 @@ def blind(rule: Rule, alert: Alert, since: float) -> Alert:
     """An alert of an engine that stood still after `since` (its own clock): what held then may not have held on."""
     if not is_of(rule, alert):
         return alert
-    after = tuple(
-        clocks.blinded(limits_of(one, rule.within), clock, since)
-        for one, clock in zip(rule.steps, alert.clocks, strict=True)
-    )
-    return alert if after == alert.clocks else replace(alert, clocks=after)
+    after = clocks.all_blinded(rule, alert.clocks, since)
+    return alert if after is alert.clocks else replace(alert, clocks=after)

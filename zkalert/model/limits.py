@@ -27,8 +27,8 @@ class FamilyLimits:
     """All that the rules in force ask of one family.
 
     `texts` are fields whose text is judged. With `is_full` some rule needs every sample, as a window does. Some rule
-    acts on a silence of `quiet_after` seconds (None: none does). For `settles` seconds after a limit no longer holds,
-    or after a text or the set of instances changed, some rule still counts the time.
+    acts on a silence of `quiet_after` seconds (None: none does). For `settles` seconds after a text or the set of
+    instances changed, some rule counts the time.
     """
 
     limits: tuple[Limit, ...] = ()

@@ -116,11 +116,14 @@ def _held_against(rule: Rule, condition: Condition) -> Iterator[tuple[Comparator
 
 
 def _settles(rule: Rule, condition: Condition) -> float:
-    """How long a rule goes on counting time once its condition no longer holds, or changed where that is unknown."""
-    clocks: tuple[Step | Override, ...] = (*rule.steps, *rule.overrides)
-    spans = [rule.within or 0.0, *(one.clear_duration or 0.0 for one in clocks)]
+    """How long a rule counts time that a sampler cannot judge: how long a text has held, or an instance been away.
+
+    What a number has held is counted at the full rate, and what clears is covered by samples at rest.
+    """
+    spans = [0.0]
     if takes_text(condition.term, condition):
-        spans += [one.duration or 0.0 for one in clocks]
+        spans += [one.duration for one in rule.steps]
+        spans += [one.duration or 0.0 for one in rule.overrides]
     if goes_by_instance(rule, condition) and not rule.keeps_gone:
         spans.append(rule.no_data.after or GONE_AFTER)
     return max(spans)

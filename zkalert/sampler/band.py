@@ -5,7 +5,8 @@ and within how many seconds the next one is promised.
 
     at rest    every limit is far, and none of them holds: one sample in each span of `resting` seconds
     near       a limit is within a tenth of its own size, or one interval away at the speed of late: every sample
-    beyond     a limit holds, or rules still count the time since one did: every sample
+    beyond     a limit holds: every sample
+    settling   a text changed, or which instances there are, and rules count the time since: every sample
 
 What changes an outcome is published at once, in whatever state: the band decides how much is written, and never when
 an alert is told. It knows no clock and no ZooKeeper.
@@ -124,9 +125,10 @@ class Band:
             names,
             errors,
         )
-        if changed or Outcome.TRUE in outcomes.values():
+        if told is None or (told.texts, told.names) != (texts, names):
             self._full_until = now + self._settles
-        interval = self._resting if self._rests and not is_near and self._is_calm(outcomes, now) else self._interval
+        is_calm = not is_near and now >= self._full_until and Outcome.TRUE not in outcomes.values()
+        interval = self._resting if self._rests and is_calm else self._interval
         is_due = (
             told is None
             or changed
@@ -149,9 +151,6 @@ class Band:
         return any(
             self._judges[key[0]][2](number) is not told.outcomes.get(key) for key, number in self._numbers(sample, None)
         )
-
-    def _is_calm(self, outcomes: Mapping[Key, Outcome], now: float) -> bool:
-        return now >= self._full_until and Outcome.TRUE not in outcomes.values()
 
     def _span_of(self, now: float) -> int:
         return math.floor((now - self._origin + _ROUNDING * self._interval) / self._resting)
