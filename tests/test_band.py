@@ -297,9 +297,10 @@ def test_rules_that_need_every_sample_get_it(conditions: Any) -> None:
     assert asked(conditions).is_full
 
 
-def test_what_the_engine_makes_of_each_sample_needs_every_one() -> None:
-    assert asked(condition("host.clock_skew", threshold=5.0), family="host").is_full
-    assert not asked(condition("host.alive", "==", 0.0), family="host").is_full
+def test_the_clock_of_a_host_has_a_limit_and_its_life_has_none() -> None:
+    skew = asked(condition("host.clock_skew", "outside", (-5.0, 5.0)), family="host")
+    assert (skew.is_full, held(skew)) == (False, {("outside", (-5.0, 5.0))})
+    assert asked(condition("host.alive", "==", 0.0), family="host") == FamilyLimits()
 
 
 def test_a_number_over_many_needs_every_sample_and_its_members_limits() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -36,9 +36,9 @@ from zkalert.sampler import Sampler, systemd
 from zkalert.sampler.processes import Processes
 from zkalert.sampler.proctable import ProcTable
 from zkalert.sampler.systemd import Units
-from zkalert.servers.wire import Unreachable, context_of
 from zkalert.survey.glimpse import matches_of
 from zkalert.survey.reading import Reader
+from zkalert.tls import TlsError, context_of
 from zkalert.tree import Tree, encode_host
 from zkalert.zk import Client
 
@@ -231,26 +231,44 @@ def test_a_systemd_that_never_answers_is_told_in_the_same_words_at_each_reading(
 # Servers and znodes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_key_with_a_password_is_told_and_nobody_is_asked_for_it(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: there is no key to test with")
-    plain, locked = certificate(tmp_path), tmp_path / "locked.pem"
+def locked_files(folder: Path) -> tuple[Path, Path]:
+    """A certificate with its key in one file, and the key with a pass phrase in another."""
+    plain, locked = certificate(folder), folder / "locked.pem"
     lock = ["openssl", "pkey", "-in", str(plain), "-aes128", "-passout", "pass:secret", "-out", str(locked)]
     subprocess.run(lock, check=True, capture_output=True)
-    code = (
-        "import sys; from zkalert.model import TlsSettings; from zkalert.servers.wire import context_of\n"
-        "context_of(TlsSettings(ca=sys.argv[1], cert=sys.argv[1], key=sys.argv[2]))"
-    )
-    command = [sys.executable, "-c", code, str(plain), str(locked)]
+    return plain, locked
+
+
+def test_a_key_with_a_pass_phrase_is_told_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    plain, locked = locked_files(tmp_path)
+    tls = {"ca": str(plain), "cert": str(plain), "key": str(locked)}
+    path = tmp_path / "zkalert.yaml"
+    path.write_text(json.dumps({"zookeeper": {"hosts": "localhost:1", "session_timeout": "1s", "tls": tls}}))
+    command = [sys.executable, "-m", "zkalert", "alerts", "--config", str(path)]
     done = subprocess.run(
-        command, input=b"\n", capture_output=True, timeout=60, check=False, start_new_session=True
+        command, input="\n", capture_output=True, text=True, timeout=60, check=False, start_new_session=True
     )  # without a terminal, so that it would be asked for here
-    assert b"Unreachable: the files under tls cannot be used" in done.stderr
-    assert b"phrase" not in done.stderr + done.stdout
-    with pytest.raises(Unreachable):
-        context_of(TlsSettings(ca=str(plain), cert=str(plain), key=str(locked)))
+    why = f"{locked} under tls is locked with a pass phrase, which nobody is asked for"
+    assert done.stderr == f"zkalert: error: ZooKeeper at localhost:1 does not answer ({why})\n"
+
+
+def test_files_of_tls_that_cannot_be_used_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain, locked = locked_files(tmp_path)
+    other, none, text = tmp_path / "other", tmp_path / "none.pem", tmp_path / "text.pem"
+    text.write_text("no certificate")
+    other.mkdir()
+    alien = certificate(other)
+    for ca, key, said in (
+        (none, plain, f"{none} under tls cannot be read: No such file or directory"),
+        (other, plain, f"{other} under tls cannot be read: Is a directory"),
+        (text, plain, f"{text} under tls holds no certificate in PEM"),
+        (plain, text, f"{plain} and {text} under tls are no certificate and its key in PEM"),
+        (plain, alien, f"{plain} and {alien} under tls are no certificate and its key in PEM"),
+        (plain, locked, f"{locked} under tls is locked with a pass phrase, which nobody is asked for"),
+    ):
+        with pytest.raises(TlsError) as caught:
+            context_of(TlsSettings(ca=str(ca), cert=str(plain), key=str(key)))
+        assert str(caught.value) == said
     assert capfd.readouterr() == ("", "")
     context_of(TlsSettings(ca=str(plain), cert=str(plain), key=str(plain)))
 

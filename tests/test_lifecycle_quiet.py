@@ -160,6 +160,20 @@ def test_an_instance_that_comes_back_and_fires_is_not_gone() -> None:
     assert series.looks_at(MISSING, 70, 80) == [FIRING] * 2
 
 
+@pytest.mark.parametrize("keeps_gone", [False, True])
+@pytest.mark.parametrize(("start", "outcome", "end"), [(PENDING, TRUE, FIRING), (CLEARING, FALSE, RESOLVED)])
+def test_a_sample_that_lacks_an_instance_ends_what_the_one_before_said_of_it(
+    start: State, outcome: Outcome, end: State, keeps_gone: bool
+) -> None:
+    series = in_state(start)
+    series.rule = replace(series.rule, keeps_gone=keeps_gone)
+    series.take(Verdict(outcome, 5.0, 180.0), moment(10))
+    assert series.looks_at(MISSING, 15, 20) == [start] * 2
+    assert series.look(ELAPSED, 60) is start
+    assert series.looks_at(outcome, 60, 70, 80, 90, 100) == [start] * 5
+    assert series.look(ELAPSED, 105) is end, "15 seconds before it was away, 45 since"
+
+
 def test_time_without_samples_is_not_missing_time() -> None:
     series = Series(AT_ONCE)
     series.look(TRUE, 0)

@@ -149,7 +149,7 @@ def test_a_host_without_a_sampler_gets_no_metrics(settings: ZookeeperSettings, w
 def test_a_zookeeper_that_is_not_there_is_an_error_of_one_line() -> None:
     nobody = ZookeeperSettings(hosts="127.0.0.1:1", session_timeout=0.5)
     with (
-        pytest.raises(ZkalertError, match=r"^ZooKeeper at 127\.0\.0\.1:1 does not answer$"),
+        pytest.raises(ZkalertError, match=r"^ZooKeeper at 127\.0\.0\.1:1 does not answer \(Connection refused\)$"),
         Pusher(host="web1", zookeeper=nobody),
     ):
         pass

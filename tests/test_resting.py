@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.acceptance.stage import RunningEngine, Stage, stage
 from tests.helpers import expire_session, lose_connection, wait_for
 from tests.rulekit import Looker, condition, rule, seen
-from zkalert import config
+from zkalert import clock, config
 from zkalert.agent.limits import AskedLimits
 from zkalert.config import Flags, Publishing
 from zkalert.engine import EngineSettings
@@ -455,6 +455,36 @@ def test_a_crossing_between_two_ticks_is_written_at_once(
     assert bench.kept[-1].values["percent"] == 99.9
     others = {family for family in SAMPLED if family != "memory_usage" and client.exists(tree.family(HOST, family))}
     assert {bench.version(family) for family in others} <= {0, 1}
+
+
+def test_a_clock_that_is_set_wrong_is_told_of_at_once(
+    client: Client, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fake clock: this machine's cannot be set."""
+    outside = Limit(field="clock_skew", comparator=Comparator.OUTSIDE, threshold=(-5.0, 5.0))
+    bench = Bench(client, tree)
+    bench.tell(host=FamilyLimits(limits=(outside,)))
+    for _ in range(3):
+        bench.tick()
+    before = bench.version("host")
+    bench.tick()
+    assert bench.version("host") == before, "it rests"
+    right, ahead = clock.wall, [40.0]
+    monkeypatch.setattr(clock, "wall", lambda: right() + ahead[0])
+    bench.tick()
+    bench.tick()
+    assert bench.version("host") == before + 2
+    assert bench.sample("host").values["clock_skew"] == pytest.approx(40.0, abs=1.0)
+    ahead[0] = 0.0
+    bench.tick()
+    assert bench.version("host") == before + 3
+    assert bench.sample("host").values["clock_skew"] == pytest.approx(0.0, abs=1.0)
+    for _ in range(8):
+        bench.tick()
+    settled = bench.version("host")
+    for _ in range(4):
+        bench.tick()
+    assert bench.version("host") <= settled + 1
 
 
 def test_a_rule_of_an_engine_fires_by_a_resting_sampler(stage: Stage, settings: ZookeeperSettings) -> None:

@@ -252,9 +252,9 @@ def test_a_certificate_of_somebody_else_is_not_accepted(with_tls: tuple[int, Pat
 
 
 def test_files_that_are_not_there_are_told(with_tls: tuple[int, Path], tmp_path: Path) -> None:
-    port, _ = with_tls
-    sample = ask(f"localhost:{port}", tls=TlsSettings(ca=str(tmp_path / "none.pem")))
-    assert sample.errors == (f"localhost:{port}: the files under tls cannot be used: No such file or directory",)
+    port, none = with_tls[0], tmp_path / "none.pem"
+    sample = ask(f"localhost:{port}", tls=TlsSettings(ca=str(none)))
+    assert sample.errors == (f"localhost:{port}: {none} under tls cannot be read: No such file or directory",)
 
 
 def test_a_certificate_that_expired_is_told_by_how_long(tmp_path: Path) -> None:

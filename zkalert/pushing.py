@@ -101,8 +101,9 @@ class Pusher:
 
     def __enter__(self) -> Self:
         if not clock.wait(self._client.start_async(), self._settings.session_timeout):
+            why = zk.complaint(self._client)
             self.close()
-            raise ZkalertError(f"ZooKeeper at {self._settings.hosts} does not answer")
+            raise ZkalertError(f"ZooKeeper at {self._settings.hosts} does not answer ({why})")
         return self
 
     def __exit__(

@@ -34,7 +34,8 @@ from kazoo.retry import KazooRetry
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 
 from zkalert import clock
-from zkalert.model import LayoutTooNew, Problem, ZkalertError, ZookeeperSettings
+from zkalert.model import LayoutTooNew, Problem, TlsSettings, ZkalertError, ZookeeperSettings
+from zkalert.tls import TlsError, context_of
 from zkalert.tree import LAYOUT_VERSION, Tree, decode_layout, encode_layout
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "TransactionFailed",
     "commit",
     "commit_over",
+    "complaint",
     "connect",
     "connected",
     "last_zxid",
@@ -179,9 +181,15 @@ def _logger() -> logging.Logger:
     return logger
 
 
-def _complaint(client: Client) -> str:
-    """Why a client is not connected, as far as kazoo knows."""
-    return next((ear.complaint for ear in client.logger.handlers if isinstance(ear, _Ear)), "")
+def complaint(client: Client) -> str:
+    """Why a client is not connected, as far as anybody knows."""
+    if client.use_ssl:
+        try:
+            context_of(TlsSettings(ca=client.ca, cert=client.certfile, key=client.keyfile))
+        except TlsError as error:
+            return str(error)
+    heard = next((ear.complaint for ear in client.logger.handlers if isinstance(ear, _Ear)), "")
+    return heard or "no reply"
 
 
 def make_client(settings: ZookeeperSettings) -> Client:
@@ -199,6 +207,7 @@ def make_client(settings: ZookeeperSettings) -> Client:
             "ca": settings.tls.ca,
             "certfile": settings.tls.cert,
             "keyfile": settings.tls.key,
+            "keyfile_password": "",  # or OpenSSL would ask for one at the terminal
         }
     return KazooClient(
         hosts=settings.hosts,
@@ -226,9 +235,7 @@ def connect(client: Client, stop: threading.Event) -> bool:
             return False
         if not said and clock.monotonic() - waited_from > SAY_AFTER:
             said = True
-            log.warning(
-                "ZooKeeper at %s does not answer; waiting for it (%s)", where(client), _complaint(client) or "no reply"
-            )
+            log.warning("ZooKeeper at %s does not answer; waiting for it (%s)", where(client), complaint(client))
     if said:
         log.warning("ZooKeeper at %s answers; going on", where(client))
     return True
@@ -243,7 +250,7 @@ def connected(settings: ZookeeperSettings) -> Iterator[Client]:
     client = make_client(settings)
     try:
         if not clock.wait(client.start_async(), settings.session_timeout):
-            raise ZkalertError(f"ZooKeeper at {where(client)} does not answer")
+            raise ZkalertError(f"ZooKeeper at {where(client)} does not answer ({complaint(client)})")
         yield client
     except UNCERTAIN as error:
         raise ZkalertError(f"ZooKeeper at {where(client)} went away ({type(error).__name__})") from error

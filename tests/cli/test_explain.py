@@ -187,7 +187,7 @@ def test_a_zookeeper_that_does_not_answer_is_given_up_in_one_line(folder: Path) 
     (folder / "zkalert.yaml").write_text(re.sub("hosts: '[^']*'", "hosts: '127.0.0.1:1'", text).replace("4s", "1s"))
     done = explain(folder, "memory-high")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"
 
 
 def test_a_rate_is_waited_for_and_that_is_said(client: Client, tree: Tree, folder: Path) -> None:

@@ -15,7 +15,7 @@ def test_a_running_local_server_is_asked_where_none_is_configured(tmp_path: Path
             *("metrics", "--host", "web1", "--state-dir", str(tmp_path), "--zookeeper", "127.0.0.1:1"), cwd=tmp_path
         )
     assert asked.stderr == 'zkalert: error: no host "web1" below /zkalert; nobody publishes there\n'
-    assert configured.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    assert configured.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"
 
 
 def test_a_server_that_has_ended_is_not_asked(tmp_path: Path) -> None:

@@ -245,4 +245,4 @@ def test_a_zookeeper_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "zkalert.yaml").write_text("zookeeper: {hosts: '127.0.0.1:1', session_timeout: 1s}\n")
     done = metrics("--host", "web1", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"

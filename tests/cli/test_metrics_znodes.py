@@ -241,7 +241,7 @@ def test_an_ensemble_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     )
     done = metrics("kafka:/brokers", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"
     servers = metrics("--ensemble", "kafka", cwd=tmp_path)
     assert servers.returncode == 0
     assert cells(servers.stdout, "zookeeper.ok")[0][1:3] == ["127.0.0.1:1", "0"]

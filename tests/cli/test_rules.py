@@ -315,7 +315,7 @@ def test_a_spoilt_pointer_is_an_error_of_one_line(folder: Path, client: Client, 
 def test_without_zookeeper_a_push_says_so(folder: Path) -> None:
     done = rules(folder, "push", "--zookeeper", "127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"
 
 
 # Engines that follow --------------------------------------------------------------------------------------------------

@@ -211,4 +211,5 @@ def test_what_stands_in_the_tree_drives_no_terminal(client: Client, tree: Tree, 
 def test_no_zookeeper_is_one_line(settings: ZookeeperSettings) -> None:
     nobody = ZookeeperSettings(hosts="127.0.0.1:1", root=settings.root)
     done = run(nobody, "silence", "list")
-    assert (done.returncode, done.stderr) == (1, "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n")
+    said = "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"
+    assert (done.returncode, done.stderr) == (1, said)

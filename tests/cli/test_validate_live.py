@@ -184,7 +184,7 @@ def test_a_zookeeper_that_does_not_answer_costs_no_finding(folder: Path) -> None
     done = validate(folder, "--live")
     assert done.returncode == 1
     assert "did you mean swap_usage?" in done.stdout
-    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer\n"
+    assert done.stderr == "zkalert: error: ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)\n"
 
 
 def test_a_tree_without_hosts_holds_nothing(tmp_path: Path, settings: ZookeeperSettings) -> None:
@@ -217,9 +217,8 @@ rules: [rules.yaml]
 """)
     done = validate(folder, "--live", zookeeper=settings)
     assert done.returncode == 1
-    assert (
-        done.stderr == "zkalert: error: the ensemble kafka is not known now: ZooKeeper at 127.0.0.1:1 does not answer\n"
-    )
+    why = "ZooKeeper at 127.0.0.1:1 does not answer (Connection refused)"
+    assert done.stderr == f"zkalert: error: the ensemble kafka is not known now: {why}\n"
     assert done.stdout.splitlines() == [
         "rule     hosts       publish it  series  now",
         "brokers  1 ensemble  0           0       nothing",

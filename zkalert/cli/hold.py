@@ -207,7 +207,8 @@ class Keeper:
     def begin(self) -> None:
         """Make the hold, and say so. Raises ZkalertError."""
         if not self._client.connected:
-            raise ZkalertError(f"ZooKeeper at {zk.where(self._client)} does not answer")
+            why = zk.complaint(self._client)
+            raise ZkalertError(f"ZooKeeper at {zk.where(self._client)} does not answer ({why})")
         try:
             self._make()
         except (zk.KazooException, *zk.UNCERTAIN) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 import click
@@ -20,6 +21,7 @@ _COLUMNS = (
     Column("looks at", is_short=True),
     Column("what it is for"),
 )
+_SCHEMA = re.compile(rb"\A# yaml-language-server: .*\n#\n")
 
 
 class _Row(NamedTuple):
@@ -53,7 +55,7 @@ def packs(name: str | None, ensemble: str | None, format_: str) -> None:
     if name is not None:
         if format_ == "json":
             raise UsageError("--format json is for the list; a pack is printed as it is")
-        click.echo(_found(name, ensemble).text(), nl=False)
+        click.echo(_without_schema(_found(name, ensemble).text()), nl=False)
         return
     if ensemble is not None:
         raise UsageError("--ensemble goes with the NAME of a pack")
@@ -70,6 +72,11 @@ def _found(name: str, ensemble: str | None) -> documents.Pack:
         return documents.find_pack(name, ensemble)
     except documents.PackError as error:
         raise UsageError(f"{error}; {error.cure}") from None
+
+
+def _without_schema(text: bytes) -> bytes:
+    """The text without the line that tells editors where its schema is: not beside a copy."""
+    return _SCHEMA.sub(b"", text, count=1)
 
 
 def _row(pack: documents.Pack) -> _Row:

@@ -31,7 +31,7 @@ from zkalert.model import (
 from zkalert.rulebook import HOST_ALIVE, RuleWatcher, with_facts
 from zkalert.servers import Servers, ServersSeen
 from zkalert.watch import Acl, Part, Znodes, ZnodeSeen, ZnodesStirred
-from zkalert.zk import Client, ConnectionState, leave, listen, make_client, where
+from zkalert.zk import Client, ConnectionState, complaint, leave, listen, make_client, where
 
 log = logging.getLogger("zkalert.engine")
 
@@ -118,8 +118,8 @@ class Ensemble:
         """It is not connected; say so once it should have been."""
         if self.client is not None and self.overdue_at is not None and self.overdue_at <= mono:
             self.overdue_at = None
-            servers = where(self.client)
-            log.warning("the ensemble %s (%s) does not answer; its rules wait until it does", self.name, servers)
+            servers, why = where(self.client), complaint(self.client)
+            log.warning("the ensemble %s at %s does not answer; its rules wait for it (%s)", self.name, servers, why)
 
     def connection_changed(self, state: ConnectionState) -> None:
         self.overdue_at = None

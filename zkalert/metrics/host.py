@@ -138,7 +138,7 @@ HOST_FAMILIES: tuple[Family, ...] = (
         Field(
             "clock_skew",
             _S,
-            "How far its clock is ahead of ZooKeeper's; negative: behind. The engine makes it.",
+            "How far its clock is ahead of ZooKeeper's; negative: behind.",
             is_signed=True,
         ),
         Field("kernel", _T, "Name and release of the kernel.", Kind.TEXT),

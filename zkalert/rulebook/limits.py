@@ -15,7 +15,6 @@ from zkalert.metrics import HOST_FAMILY, SAMPLED, Kind, field_of
 from zkalert.model import Comparator, Condition, FamilyLimits, Limit, Metric, Override, Quiet, Rule, Step, Threshold
 
 HOST_ALIVE = Metric(HOST_FAMILY, "alive")
-CLOCK_SKEW = Metric(HOST_FAMILY, "clock_skew")
 QUIET_AFTER = 60.0
 """Seconds of silence that a rule acts on, if it does not say how many."""
 
@@ -64,11 +63,7 @@ def _ask(asked: dict[str, _Asked], rule: Rule, condition: Condition) -> None:
     if metric == HOST_ALIVE:  # the engine makes it of the ephemeral
         return
     needs_all = (
-        rule.across is not None
-        or below is not None
-        or term.window is not None
-        or condition.comparator in _NEEDS_ALL
-        or metric == CLOCK_SKEW  # the engine makes it of each sample, so no sampler sees it cross
+        rule.across is not None or below is not None or term.window is not None or condition.comparator in _NEEDS_ALL
     )
     for family in {metric.family} if below is None else {metric.family, below.metric.family}:
         of = asked.get(family)

@@ -75,8 +75,8 @@ class Publisher:
             return [zk.Delete(self._alive_path, stat.version)], False
         raise presence.taken(self._host.name, found, self._alive)
 
-    def publish(self, payloads: Mapping[str, bytes]) -> None:
-        """Write the payload of each family: all of them, or none.
+    def publish(self, payloads: Mapping[str, bytes]) -> float | None:
+        """Write the payload of each family: all of them, or none. When that was by ZooKeeper's clock, if it told.
 
         Only what cannot be one transaction (100 operations, 256 KiB) is more than one. Raises as `claim` does: a name
         that went to another one is noticed here, before anything is written.
@@ -85,13 +85,13 @@ class Publisher:
         if not self._has_name():
             self.claim()
         try:
-            self._write(payloads)
+            return self._write(payloads)
         except zk.TransactionFailed as failure:
             if not isinstance(failure.error, (zk.NodeExistsError, zk.NoNodeError)):
                 raise
             # Somebody deleted or made znodes of ours: claiming makes what is missing and learns what is there.
             self.claim()
-            self._write(payloads)
+            return self._write(payloads)
 
     def withdraw(self, families: Iterable[str]) -> None:
         """Delete what an earlier sampler of this host published, and this one never will. Raises as `claim` does."""
@@ -109,10 +109,14 @@ class Publisher:
         session = self._client.client_id
         return session is not None and owner == session[0]
 
-    def _write(self, payloads: Mapping[str, bytes]) -> None:
+    def _write(self, payloads: Mapping[str, bytes]) -> float | None:
+        stat = None
         for batch in _batches(self._writing(payloads)):
-            zk.commit(self._client, [zk.Check(self._alive_path), *batch])
+            *_, done = zk.commit(self._client, [zk.Check(self._alive_path), *batch])
             self._known.update(operation.path for operation in batch)
+            # Of what was created ZooKeeper tells the path alone.
+            stat = done if isinstance(batch[-1], zk.Set) else self._client.exists(batch[-1].path)
+        return None if stat is None else float(stat.mtime) / 1000
 
     def _writing(self, payloads: Mapping[str, bytes]) -> Iterator[zk.Create | zk.Set]:
         for family, payload in payloads.items():

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 
 from zkalert import __version__, clock, zk
-from zkalert.metrics import FAMILIES, SAMPLED
+from zkalert.metrics import FAMILIES, HOST_FAMILY, SAMPLED
 from zkalert.model import FamilyLimits, HostInfo, HostNameTaken, LayoutTooNew, Sample, ZkalertError
 from zkalert.sampler import presence
 from zkalert.sampler.band import max_age
@@ -113,6 +113,8 @@ class Sampler:
         self._had_name = False
         self._claim_at = 0.0
         self._told: dict[str, str] = {}
+        self._ensemble = clock.EnsembleClock()
+        self._knows_ensemble = False
         self._stale: set[str] = set()  # families that the configuration may have had once
         zk.listen(client, self._states.put)
 
@@ -169,13 +171,16 @@ class Sampler:
                 yield fit(sample)[0]
 
     def _sample(self, family: str, reading: Reading, at: float) -> Sample:
-        interval = self._intervals[family]
+        interval, values = self._intervals[family], reading.values
+        if family == HOST_FAMILY and self._knows_ensemble:
+            # As far as it can tell: the engine goes by when the sample was written.
+            values = {**values, "clock_skew": round(at - self._ensemble.now(), 2)}
         return Sample(
             family=family,
             at=at,
             interval=interval,
             max_age=max_age(interval),
-            values=reading.values,
+            values=values,
             instances=reading.instances,
             labels=reading.labels,
             errors=reading.errors,
@@ -213,7 +218,7 @@ class Sampler:
             self._desk.doubt(payloads)
             return
         try:
-            self._publisher.publish(payloads)
+            written_at = self._publisher.publish(payloads)
         except zk.UNCERTAIN:
             # The next tick brings newer samples; the connection's own state tells the user.
             self._desk.doubt(payloads)
@@ -222,6 +227,9 @@ class Sampler:
             self._desk.doubt(payloads)
             self._refused(error, clock.monotonic())
         else:
+            if written_at is not None:
+                self._ensemble.saw(written_at, clock.monotonic())
+                self._knows_ensemble = True
             self._tell("publishing", "", logging.ERROR, "goes on")
 
     def _withdraw(self) -> None:

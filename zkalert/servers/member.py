@@ -16,7 +16,8 @@ from zkalert.model import EnsembleSettings, TlsSettings
 from zkalert.servers import answers, certificate
 from zkalert.servers.answers import Answer, Parsed, Reply
 from zkalert.servers.whole import Asked
-from zkalert.servers.wire import TIMEOUT, Line, Unreachable, certificate_of, context_of, exchange
+from zkalert.servers.wire import TIMEOUT, Line, Unreachable, certificate_of, exchange
+from zkalert.tls import TlsError, context_of
 
 AGAIN = 60.0
 """Seconds until something is tried again that a server did not have: only its restart can have changed that."""
@@ -57,10 +58,12 @@ class _Talk:
 
     def hear(self, word: str) -> str:
         """The answer to a word. Raises Unreachable."""
-        if self._tls is not None and self._context is None:
-            self._context = context_of(self._tls)  # made anew for each round, since files are renewed
         try:
+            if self._tls is not None and self._context is None:
+                self._context = context_of(self._tls)  # made anew for each round, since files are renewed
             heard = exchange(self.line, word.encode("ascii"), self._context, _MOST_TEXT)
+        except TlsError as error:
+            raise Unreachable(str(error)) from None
         except Unreachable as error:
             if error.is_untrusted:
                 self.certificate = certificate_of(self.line)

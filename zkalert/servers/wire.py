@@ -11,7 +11,6 @@ import ssl
 from typing import NamedTuple
 
 from zkalert import clock
-from zkalert.model import TlsSettings
 
 TIMEOUT = 2.0
 """Seconds that one server has for all questions of a round."""
@@ -46,17 +45,6 @@ class Line(NamedTuple):
         if left <= 0:
             raise TimeoutError
         return left
-
-
-def context_of(tls: TlsSettings) -> ssl.SSLContext:
-    """Raises Unreachable where the files cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key, password="")  # or OpenSSL would ask for one at the terminal
-    except OSError as error:  # of which SSLError is one
-        raise Unreachable(f"the files under tls cannot be used: {error.strerror or 'no PEM'}") from None
-    return context
 
 
 def exchange(line: Line, request: bytes, context: ssl.SSLContext | None, most: int) -> Heard:
