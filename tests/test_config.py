@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.configkit import findings, load
 from zkalert import config
 from zkalert.config import Config, Flags, Heartbeat, PublishedRules, ZookeeperLost
 from zkalert.model import (
     DocumentError,
-    Finding,
     Format,
     HostDown,
     Level,
@@ -44,31 +44,6 @@ channels:
   ops: {urls: ["mailto://u:${PASSWORD}@h", "file:slack.url"]}
 state_dir: state
 """
-ENVIRON = {"PASSWORD": "hunter2", "DC": "gru1"}
-
-
-def load(folder: Path, text: str, flags: Flags | None = None, environ: dict[str, str] | None = None) -> Config:
-    path = folder / "zkalert.yaml"
-    path.write_text(text)
-    flags = flags or Flags(state_dir=folder / "state")
-    return config.load(
-        Flags(
-            config=path,
-            zookeeper=flags.zookeeper,
-            root=flags.root,
-            state_dir=flags.state_dir,
-            host=flags.host,
-            rules=flags.rules,
-        ),
-        ENVIRON if environ is None else environ,
-    )
-
-
-def findings(folder: Path, text: str, environ: dict[str, str] | None = None) -> tuple[Finding, ...]:
-    with pytest.raises(DocumentError) as caught:
-        load(folder, text, environ=environ)
-    assert "hunter2" not in repr(caught.value.findings) + str(caught.value)
-    return caught.value.findings
 
 
 def test_a_whole_file_is_read(tmp_path: Path) -> None:

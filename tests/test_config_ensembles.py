@@ -6,24 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zkalert import config
-from zkalert.config import Config, Flags
-from zkalert.model import DocumentError, EnsembleSettings, Finding, Members, TlsSettings, ZookeeperSettings
-
-ENVIRON = {"PASSWORD": "hunter2", "KAFKA": "k1:2181,k2:2181/kafka"}
-
-
-def load(folder: Path, text: str) -> Config:
-    path = folder / "zkalert.yaml"
-    path.write_text(text)
-    return config.load(Flags(config=path, state_dir=folder / "state"), ENVIRON)
-
-
-def findings(folder: Path, text: str) -> tuple[Finding, ...]:
-    with pytest.raises(DocumentError) as caught:
-        load(folder, text)
-    assert "hunter2" not in repr(caught.value.findings) + str(caught.value)
-    return caught.value.findings
+from tests.configkit import findings, load
+from zkalert.model import EnsembleSettings, Members, TlsSettings, ZookeeperSettings
 
 
 def test_ensembles_are_read_with_all_their_keys(tmp_path: Path) -> None:
