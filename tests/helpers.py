@@ -14,8 +14,10 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -38,6 +40,22 @@ def wait_for(predicate: Callable[[], T], what: str, timeout: float = 10.0) -> T:
             pytest.fail(f"waited {timeout:g} s in vain for {what}; last seen: {result!r}")
         time.sleep(0.01)
     return result
+
+
+# Processes -----------------------------------------------------------------------------------------------------------
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no such process runs; one that nobody collected yet does not run."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def pid_in(path: Path) -> int:
+    """The number that somebody writes to this file."""
+    return int(wait_for(lambda: path.exists() and path.read_text().strip(), f"{path}"))
 
 
 # ZooKeeper ----------------------------------------------------------------------------------------------------------

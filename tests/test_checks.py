@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.helpers import Answer, HttpReceiver, wait_for
+from tests.helpers import Answer, HttpReceiver, is_gone, pid_in, wait_for
 from zkalert.model import CheckEntry, Run, Value
 from zkalert.sampler import checks as module
 from zkalert.sampler.checks import AT_ONCE, PLUGIN_FOLDERS, Checks, first_delay
@@ -126,17 +125,6 @@ def test_of_long_output_the_beginning_counts() -> None:
 
 
 # When they run -------------------------------------------------------------------------------------------------------
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def pid_in(path: Path) -> int:
-    return int(wait_for(lambda: path.exists() and path.read_text().strip(), f"{path}"))
 
 
 def test_a_command_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.helpers import Relay, wait_for
+from tests.helpers import Relay, is_gone, pid_in, wait_for
 from tests.receivers import certificate
 from zkalert import Pusher, agent, survey, zk
 from zkalert.config import Config
@@ -43,17 +43,6 @@ from zkalert.tree import Tree, encode_host
 from zkalert.zk import Client
 
 linux = pytest.mark.skipif(not psutil.LINUX, reason="reads what only Linux has")
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def pid_in(path: Path) -> int:
-    return int(wait_for(lambda: path.exists() and path.read_text().strip(), f"{path}"))
 
 
 # Processes of others --------------------------------------------------------------------------------------------------

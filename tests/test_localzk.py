@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers import wait_for
+from tests.helpers import is_gone, wait_for
 from zkalert.localzk import LocalEnsemble, LocalServer, find_zookeeper, local_password
 from zkalert.localzk.install import install_hint
 from zkalert.localzk.process import LOG_LIMIT, ServerProcess
@@ -23,14 +23,6 @@ from zkalert.model import ServerUnavailable, ZookeeperSettings
 from zkalert.zk import make_client
 
 APT = "sudo apt-get install --no-install-recommends"
-
-
-def is_gone(pid: int) -> bool:
-    """Whether no such process runs; one that nobody collected yet does not run."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def mode_of(path: Path) -> int:

@@ -15,26 +15,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.flooded import Owner, consume, under
 from tests.benchmarks.tools import client_of, close, rules, sample
-from zkalert.engine import Engine, EngineSettings, Listener, Status
+from zkalert.engine import Engine, EngineSettings
 from zkalert.model import HostInfo, ZookeeperSettings
 from zkalert.rulefile import parse
 from zkalert.tree import Tree, encode_host
 
 HOSTS = 50
-SECONDS = 4.0
 ROUNDS = 3
 TREE = Tree("/events")
-
-
-class _Owner(Listener):
-    wants_status = True
-
-    def __init__(self) -> None:
-        self.last: Status | None = None
-
-    def status(self, status: Status) -> None:
-        self.last = status
 
 
 def _bare(hosts: str, pipe: Any) -> None:
@@ -53,27 +43,21 @@ def _bare(hosts: str, pipe: Any) -> None:
 
     for number in range(HOSTS):
         client.get_async(TREE.family(f"h{number}", "memory_usage"), watch=changed).rawlink(answered)
-    _measure(pipe, lambda: seen[0])
+    pipe.send("ready")
+    consume(pipe, lambda: seen[0])
 
 
 def _engine(hosts: str, pipe: Any, count: int) -> None:
     logging.disable()  # it waits for the former round's engine, and says so
-    owner = _Owner()
+    owner = Owner()
     parsed, _ = parse(rules(count), "rules.yaml")
     settings = EngineSettings(zookeeper=ZookeeperSettings(hosts=hosts, root="/events"), host="bench", rules=parsed)
     engine = Engine(settings, owner)
     threading.Thread(target=engine.run, daemon=True).start()
     while owner.last is None or owner.last.samples < HOSTS or not owner.last.is_owner:
         time.sleep(0.05)
-    _measure(pipe, lambda: engine._evaluator._samples)
-
-
-def _measure(pipe: Any, events: Any) -> None:
     pipe.send("ready")
-    pipe.recv()
-    before, cpu, wall = events(), time.process_time(), time.perf_counter()
-    pipe.recv()
-    pipe.send((events() - before, time.process_time() - cpu, time.perf_counter() - wall))
+    consume(pipe, lambda: engine._evaluator._samples)
 
 
 def _flood(hosts: str, stop: Any) -> None:
@@ -97,19 +81,10 @@ def _round(hosts: str, target: Any, *args: Any) -> tuple[float, float]:
     consumer = context.Process(target=target, args=(hosts, theirs, *args))
     consumer.start()
     ours.recv()
-    stop = context.Event()
-    writer = context.Process(target=_flood, args=(hosts, stop))
-    writer.start()
-    time.sleep(1.5)  # the writer's start is not measured
-    ours.send("go")
-    time.sleep(SECONDS)
-    ours.send("stop")
-    events, cpu, wall = ours.recv()
-    stop.set()
-    writer.join()
+    spent = under(_flood, context, hosts, ours)
     consumer.kill()
     consumer.join()
-    return events / wall, cpu / events * 1e6
+    return spent
 
 
 def run(hosts: str, _folder: Path) -> None:

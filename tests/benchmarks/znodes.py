@@ -18,28 +18,18 @@ from typing import Any
 
 import psutil
 
+from tests.benchmarks.flooded import Owner, consume, under
 from tests.benchmarks.tools import client_of, close
-from zkalert.engine import Engine, EngineSettings, Listener, Status
+from zkalert.engine import Engine, EngineSettings
 from zkalert.model import ZookeeperSettings
 from zkalert.rulefile import parse
 from zkalert.zk import MOST_IN_FLIGHT
 
 MANY = 20_000
 BUSY = 2_000
-SECONDS = 4.0
 ROUNDS = 3
 TOP = "/znodes"
 RULE = {"name": "high", "metric": f"znode:{TOP}/*#value", "comparator": ">", "threshold": 1_000_000}
-
-
-class _Owner(Listener):
-    wants_status = True
-
-    def __init__(self) -> None:
-        self.last: Status | None = None
-
-    def status(self, status: Status) -> None:
-        self.last = status
 
 
 def _path(number: int) -> str:
@@ -79,12 +69,13 @@ def _bare(hosts: str, pipe: Any, count: int) -> None:
         client.get_async(f"{TOP}/{name}", watch=changed).rawlink(attached)
     first.wait()
     took = time.perf_counter() - began
-    _measure(pipe, lambda: seen[0], (took, _rss() - before))
+    pipe.send((took, _rss() - before))
+    consume(pipe, lambda: seen[0])
 
 
 def _engine(hosts: str, pipe: Any, count: int) -> None:
     logging.disable()  # it waits for the former round's engine, and says so
-    owner = _Owner()
+    owner = Owner()
     settings = EngineSettings(zookeeper=ZookeeperSettings(hosts=hosts, root="/watching"), host="bench", rules=())
     engine = Engine(settings, owner)
     threading.Thread(target=engine.run, daemon=True).start()
@@ -105,16 +96,8 @@ def _engine(hosts: str, pipe: Any, count: int) -> None:
         time.sleep(0.01)
     took = time.perf_counter() - began
     assert len(own.znodes) == count + 1
-    _measure(pipe, lambda: seen[0], (took, _rss() - before))
-
-
-def _measure(pipe: Any, events: Any, attached: tuple[float, int]) -> None:
-    pipe.send(attached)
-    if pipe.recv() == "end":
-        return
-    before, cpu, wall = events(), time.process_time(), time.perf_counter()
-    pipe.recv()
-    pipe.send((events() - before, time.process_time() - cpu, time.perf_counter() - wall))
+    pipe.send((took, _rss() - before))
+    consume(pipe, lambda: seen[0])
 
 
 def _flood(hosts: str, stop: Any) -> None:
@@ -141,17 +124,7 @@ def _round(hosts: str, target: Any, count: int, *, is_busy: bool) -> tuple[tuple
     attached = ours.recv()
     spent = (0.0, 0.0)
     if is_busy:
-        stop = context.Event()
-        writer = context.Process(target=_flood, args=(hosts, stop))
-        writer.start()
-        time.sleep(1.5)  # the writer's start is not measured
-        ours.send("go")
-        time.sleep(SECONDS)
-        ours.send("stop")
-        events, cpu, wall = ours.recv()
-        stop.set()
-        writer.join()
-        spent = (events / wall, cpu / events * 1e6)
+        spent = under(_flood, context, hosts, ours)
     consumer.kill()
     consumer.join()
     return attached, spent
