@@ -102,6 +102,14 @@ def test_the_first_of_a_group_goes_at_once_and_the_rest_as_one_digest_after_the_
     assert queue.take() == ["d.firing"], "the interval is over"
 
 
+def test_without_an_interval_each_goes_alone_though_both_are_due() -> None:
+    queue = Queue(Pace(group_interval=0.0))
+    queue.add(effect("a"), effect("b"))
+    assert [queue.take(), queue.take()] == [["a.firing"], ["b.firing"]]
+    queue.add(effect("b", Phase.RESOLVED), effect("a", Phase.RESOLVED))
+    assert [queue.take(), queue.take(), queue.take()] == [["b.resolved"], ["a.resolved"], []]
+
+
 def test_one_alone_goes_without_the_others_that_come_while_it_is_sent() -> None:
     queue = Queue()
     queue.add(effect("a"))

@@ -141,7 +141,7 @@ def test_one_that_hangs_delays_neither_the_others_nor_a_reading() -> None:
         wait_for(lambda: len(checks(time.monotonic()).instances) == 20, "all others")
         started = time.monotonic()
         assert "hangs" not in checks(started).instances
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 1
 
 
 def test_no_more_than_four_run_at_once_and_none_twice(tmp_path: Path) -> None:

@@ -396,6 +396,7 @@ def test_a_target_that_nobody_names_any_more_waits_for_its_return(desk: Desk) ->
 
 
 def test_what_waits_goes_as_one_message_with_an_id_that_the_ledger_knows(desk: Desk) -> None:
+    desk.channel(group_interval=0.01)
     desk.sender().gate.clear()
     desk.submit(effect("a"))
     desk.wait_begun(1)
@@ -434,6 +435,7 @@ def test_a_new_owner_keeps_the_pause_that_was_begun(desk: Desk, monkeypatch: pyt
 
 
 def test_a_digest_that_was_refused_is_tried_again_and_one_that_timed_out_with_the_same_id(desk: Desk) -> None:
+    desk.channel(group_interval=0.01)
     desk.sender().answers = [DELIVERED, RETRY, TIMEOUT]
     desk.sender().gate.clear()
     desk.submit(effect("x"))
@@ -449,6 +451,7 @@ def test_a_digest_that_was_refused_is_tried_again_and_one_that_timed_out_with_th
 
 
 def test_one_that_cannot_be_told_does_not_silence_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.channel(group_interval=0.01)
     monkeypatch.setattr(pauses, "AFTER_ERROR", 0.05)
     desk.sender().answers = [DELIVERED, ValueError("a slip of ours")]
     desk.sender().gate.clear()

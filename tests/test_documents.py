@@ -21,7 +21,7 @@ from zkalert.documents import masking
 from zkalert.metrics import FAMILIES, OWN_ENSEMBLE, SAMPLED, parse_metric, parse_pattern
 from zkalert.model import Metric
 
-LIMIT = 5.0  # seconds for the worst text; each takes a fraction of it
+LIMIT = 5.0  # seconds of processor time for the worst text; each takes a fraction of it
 
 
 def value(text: str) -> Any:
@@ -171,9 +171,9 @@ HOSTILE: list[tuple[str, str | bytes, str]] = [
 
 @pytest.mark.parametrize(("text", "expected"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
 def test_a_hostile_text_is_a_finding_soon(text: str | bytes, expected: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert code(text) == expected
-    assert time.perf_counter() - started < LIMIT
+    assert time.process_time() - started < LIMIT
 
 
 @given(st.text("ab:-[]{}&*!|>'\"%@`#,?\n \t", max_size=60) | st.binary(max_size=60))

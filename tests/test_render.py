@@ -720,9 +720,9 @@ def test_a_template_that_fails_costs_no_message(text: str, problem: str) -> None
     ],
 )
 def test_hostile_and_mistaken_templates_are_refused_at_once(text: str, part: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     problem = template_problem(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
     assert problem is not None
     assert part in problem
     assert "\n" not in problem
@@ -732,9 +732,9 @@ def test_nothing_that_is_allowed_multiplies() -> None:
     """The costliest allowed text over the longest values ends at once, and its output is cut."""
     text = "{{" + "~".join(["host"] * 600) + "}}"
     assert template_problem(text) is None
-    started = time.perf_counter()
+    started = time.process_time()
     message = render(replace(FIRING, description=text, alert=replace(ALERT, host="h" * 4096)))
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
     assert len(message.body.encode()) <= MAX_BODY
 
 

@@ -122,9 +122,9 @@ def test_a_digest_of_nothing_is_a_mistake() -> None:
 
 def test_a_digest_of_many_says_how_many_more_there_are() -> None:
     effects = [replace(FIRING, alert=replace(ALERT, host=f"web{number}")) for number in range(500)]
-    started = time.perf_counter()
+    started = time.process_time()
     message = render_digest(effects, "d")
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
     lines = message.body.splitlines()
     shown = sum(line.startswith("[critical]") for line in lines)
     assert 50 < shown < 500
@@ -220,9 +220,9 @@ def test_the_costliest_template_is_cut() -> None:
     text = "{% for a in alerts %}{{" + "~".join(["a.host"] * 400) + "}}{% endfor %}"
     assert channel_template_problem(text) is None
     effects = [replace(FIRING, alert=replace(ALERT, host="h" * 4096))] * 500
-    started = time.perf_counter()
+    started = time.process_time()
     message = render_digest(effects, "d", channel=channel(body=text))
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0
     assert len(message.body.encode()) <= MAX_BODY
 
 

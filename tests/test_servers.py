@@ -222,7 +222,14 @@ def with_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pa
     }
     with LocalServer(folder / "zookeeper", settings=lines) as server:
         wait_for(server.mode, "the server to serve")
+        wait_for(lambda: is_open(port), "the port for TLS, which it opens after the other one")
         yield port, file
+
+
+def is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def test_a_server_is_asked_over_tls_and_its_certificate_expires(with_tls: tuple[int, Path]) -> None:

@@ -165,7 +165,8 @@ def test_an_ensemble_that_is_cut_off_keeps_its_rules_waiting_and_what_nobody_saw
 
 def test_an_ensemble_that_never_answers_is_told_of(stage: Stage, http_receiver: HttpReceiver) -> None:
     running = engine(stage, http_receiver, "127.0.0.1:1", rules(FEW))
-    running.wait_log("the ensemble kafka (127.0.0.1:1) does not answer; its rules wait until it does")
+    why = "Connection refused"
+    running.wait_log(f"the ensemble kafka at 127.0.0.1:1 does not answer; its rules wait for it ({why})")
 
 
 def test_an_ensemble_that_moved_is_watched_where_it_is_now_and_what_is_left_of_the_old_one_changes_nothing(

@@ -349,6 +349,7 @@ class _Reader:
 
 _CAUSES = (
     # words of the parser, our code, what is wrong, what should stand there, whether the slip is where it began
+    ("nesting depth", "too-deep", f"nested more than {MAX_DEPTH} deep", "", False),
     ("another document", "many-documents", "a second document begins here", "one document in a file", False),
     ("cannot start any token", "yaml-syntax", "a character that cannot begin a value", "a value in quotes", False),
     ("mapping values are not", "yaml-syntax", 'a second ": " in one value', "texts with a colon in quotes", False),

@@ -4,7 +4,7 @@ Comes in: effects, in the order in which they came to be, and what came of each 
 effect, or the members of a digest) and what is not to be told at all. It knows no clock, and sends nothing.
 
     of a group                 the first goes at once; more of it, the resolved ones too, wait until `group_interval`
-                               after its last message, and go as one digest
+                               after its last message, and go as one digest; without an interval each goes alone
     of the channel             never faster than its rate; where more groups are due than messages may go, all that is
                                due goes as one digest
     in quiet hours             only loud severities go, and ends: those who were told hear of the end

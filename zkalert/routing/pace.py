@@ -31,7 +31,8 @@ Group = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Effects that agree in `group_by` within `group_interval` seconds of a message wait, and go as one.
+    """Effects that agree in `group_by` within `group_interval` seconds of a message wait, and go as one; without an
+    interval each goes alone.
 
     `burst` messages may go at once, and one more every `pause` seconds. In quiet hours only severities in `loud` are
     told. A command (`has_digests` false) takes each effect alone, and none is left out.
@@ -46,6 +47,8 @@ class Pace:
 
     def group(self, effect: Effect) -> Group:
         """What an effect has in common with those that it may go together with."""
+        if not self.group_interval:
+            return (effect.id,)
         return tuple(_word(by, effect) for by in self.group_by)
 
 
