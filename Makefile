@@ -19,6 +19,7 @@ demo: .venv/.user ## Run zkalert on this machine: ZooKeeper, sampler, engine, li
 test: .venv/.dev ## Run the tests, with what they need installed first (ARGS="-k name" picks some)
 	@.ci/setup zookeeper
 	@.ci/setup plugins
+	@.ci/setup kafka
 	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),.ci/test)
 
 check: .venv/.dev ## Lint, formatting, types, layers

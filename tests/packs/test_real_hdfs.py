@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,9 +12,9 @@ import pytest
 from tests.acceptance.stage import Stage
 from tests.helpers import wait_for
 from tests.packs.layout import RULES, matches
-from zkalert.localzk.install import find_zookeeper
+from tests.packs.programs import Programs, java
 from zkalert.localzk.server import free_ports
-from zkalert.model import ServerUnavailable, ZookeeperSettings
+from zkalert.model import ZookeeperSettings
 from zkalert.zk import Client
 
 JARS = Path(sys.prefix) / "hadoop"
@@ -25,79 +23,25 @@ TOP = "/hadoop-ha/demo"
 LOCK, CRUMB = f"{TOP}/ActiveStandbyElectorLock", f"{TOP}/ActiveBreadCrumb"
 NAME_NODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 CONTROLLER = "org.apache.hadoop.hdfs.tools.DFSZKFailoverController"
-LOGGING = """log4j.rootLogger=INFO,out
-log4j.appender.out=org.apache.log4j.ConsoleAppender
-log4j.appender.out.layout=org.apache.log4j.PatternLayout
-log4j.appender.out.layout.ConversionPattern=%d %p %c: %m%n
-"""
-
-
-def _java() -> str:
-    """A Java that Hadoop runs on, or an empty text."""
-    try:
-        java = find_zookeeper(os.environ).java
-    except ServerUnavailable:
-        return ""
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
-    return java if version and int(version[1]) <= NEWEST_JAVA else ""
-
-
-JAVA = _java() if JARS.exists() else ""
+JAVA = java(NEWEST_JAVA) if JARS.exists() else ""
 
 pytestmark = pytest.mark.skipif(
     not JAVA, reason=f"no HDFS here, which `.ci/setup hadoop` unpacks, or no Java up to {NEWEST_JAVA} to run it"
 )
 
 
-class Side:
+class Side(Programs):
     """A name node and the failover controller beside it."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self._folder = folder
         for part in ("webapps/hdfs", "webapps/static"):
             (folder / part).mkdir(parents=True)
+        super().__init__(folder, JAVA, JARS, ("java.base/java.lang", "java.security.jgss/sun.security.krb5"))
         properties = "".join(
             f"<property><name>{name}</name><value>{value}</value></property>" for name, value in settings.items()
         )
         for name in ("core-site.xml", "hdfs-site.xml"):
             (folder / name).write_text(f"<configuration>{properties}</configuration>", encoding="utf-8")
-        (folder / "log4j.properties").write_text(LOGGING, encoding="utf-8")
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def run(self, program: str, *arguments: str) -> None:
-        """Run a program to its end, which has to be a good one."""
-        process = self._start(program, *arguments)
-        assert process.wait(60) == 0, self.log(program)
-
-    def start(self, program: str) -> None:
-        self._running[program] = self._start(program)
-
-    def kill(self, *programs: str) -> None:
-        for program in programs or tuple(self._running):
-            process = self._running.pop(program)
-            process.kill()
-            process.wait(10)
-
-    def log(self, program: str) -> str:
-        return (self._folder / f"{program}.log").read_text(encoding="utf-8")
-
-    def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        opened = ("java.base/java.lang=ALL-UNNAMED", "java.security.jgss/sun.security.krb5=ALL-UNNAMED")
-        with (self._folder / f"{program}.log").open("ab") as log:
-            return subprocess.Popen(
-                [
-                    JAVA,
-                    "-Xmx160m",
-                    *(f"--add-opens={one}" for one in opened),
-                    "-cp",
-                    f"{self._folder}:{JARS}/*",
-                    program,
-                    *arguments,
-                ],
-                stdout=log,
-                stderr=log,
-            )
 
 
 @pytest.fixture
