@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,14 +16,26 @@ from tests.acceptance.hearing import channels, heard, start, wait_heard
 from tests.acceptance.stage import RunningEngine, Stage
 from tests.acceptance.test_endurance import owner
 from tests.acceptance.test_standby import apart
-from tests.acceptance.watching import folder, process_channels, rules, series, session, wait_known, watch
+from tests.acceptance.watching import (
+    all_of,
+    ensembles,
+    folder,
+    process_channels,
+    rules,
+    series,
+    session,
+    wait_known,
+    watch,
+)
 from tests.helpers import HttpReceiver, Relay, end_session, wait_for
 from zkalert.localzk import LocalServer
 from zkalert.model import State
+from zkalert.zk import session as session_of
 
 __all__ = ["apart"]
 
 HELD = 4.0
+MANY = 10_000
 BROKER = """
 import sys, threading
 from kazoo.client import KazooClient
@@ -109,6 +122,34 @@ def test_what_changed_while_an_engine_was_cut_off_is_told_once(
     assert sorted(heard(http_receiver)[:3]) == sorted(firing)
     assert sorted(heard(http_receiver)[3:8]) == sorted(after)
     assert heard(http_receiver)[8:] == [f"high {series(f'{top}/stays')} resolved"]
+
+
+@pytest.mark.timeout(120)
+def test_of_ten_thousand_children_what_changed_while_the_session_was_lost_is_told_once(
+    stage: Stage, zookeeper: LocalServer, cable: Relay, http_receiver: HttpReceiver
+) -> None:
+    top = folder(stage)
+    all_of(partial(stage.client.create_async, f"{top}/n{number:05}", b"1") for number in range(MANY))
+    stage.client.set(f"{top}/n00001", b"20")
+    text = rules({"name": "high", "metric": f"znode:{top}/*#value", "threshold": 9})
+    running = cut_off_engine(stage, cable, http_receiver, text)
+    wait_heard(http_receiver, f"high {series(f'{top}/n00001')} firing")
+    stage.wait_outbox_empty()
+    before = session_of(running.client)
+    cable.cut()
+    stage.client.set(f"{top}/n00001", b"2")
+    stage.client.set(f"{top}/n09999", b"20")
+    stage.client.delete(f"{top}/n05000")
+    stage.client.create(f"{top}/new", b"20")
+    is_over(running, cable, zookeeper)
+    wait_for(lambda: len(heard(http_receiver)) == 4, "all that changed", 30)
+    told = (("n00001", "resolved"), ("n09999", "firing"), ("new", "firing"))
+    assert sorted(heard(http_receiver)[1:]) == sorted(f"high {series(f'{top}/{name}')} {phase}" for name, phase in told)
+    assert session_of(running.client) != before
+    stage.client.set(f"{top}/n07777", b"20")
+    wait_for(lambda: len(heard(http_receiver)) == 5, "what changed after it")
+    assert heard(http_receiver)[4:] == [f"high {series(f'{top}/n07777')} firing"]
+    assert len(ensembles(running)) == MANY + 1
 
 
 def test_a_lock_that_was_taken_while_nobody_looked_has_changed(

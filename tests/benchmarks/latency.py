@@ -32,7 +32,8 @@ def run(hosts: str, folder: Path) -> None:
     receiver = HttpReceiver()
     (folder / "latency.yaml").write_text(RULES, encoding="utf-8")
     (folder / "zkalert.yaml").write_text(
-        f"channels: {{ops: {{urls: [{json.dumps(receiver.url('/hook', 'json'))}]}}}}", encoding="utf-8"
+        f"channels: {{ops: {{group_interval: 0s, rate: 1000/s, urls: [{json.dumps(receiver.url('/hook', 'json'))}]}}}}",
+        encoding="utf-8",
     )
     engine = subprocess.Popen(
         [

@@ -2,8 +2,8 @@
 
 Sampler and engine are processes of their own, as their users run them. `publishing` runs two samplers of this very
 host side by side, one with each reading written and one that rests, under the rules in `rules/host.yaml`, and where
-some of them hold here, which is no rest, under the others too. `crossing` makes zombies at random moments, and takes
-the time from the one that crosses the limit to the webhook.
+some of them hold here or are near, which is no rest, under the others too. `crossing` makes zombies at random moments,
+and takes the time from the one that crosses the limit to the webhook.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import yaml
@@ -31,6 +31,8 @@ from zkalert.zk import Client
 SECONDS = 180
 SETTLING = 200
 """Seconds after which what came with the start has been told, and families rest: disks come and go for as long."""
+AT_REST = 1.5
+"""Sets of one family in a minute: beyond that it was near a limit, or told something new."""
 ROUNDS = 40
 ZOMBIES = 12
 SHIPPED = Path(__file__).parents[2] / "rules" / "host.yaml"
@@ -77,15 +79,29 @@ def _cpu(pid: int) -> float:
 # At rest ------------------------------------------------------------------------------------------------------------
 
 
+class Written(NamedTuple):
+    """What a sampler wrote in a minute: sets of each family, and transactions; and its share of a core (percent)."""
+
+    sets: Mapping[str, float]
+    transactions: float
+    share: float
+
+
 def writes(hosts: str, folder: Path) -> None:
     shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["rules"]
-    holds = _writes(hosts, folder, "all", shipped)
-    if holds:
-        _writes(hosts, folder, "at rest", [rule for rule in shipped if rule["name"] not in holds])
+    holds, awake = _writes(hosts, folder, "all", shipped)
+    calm = [rule for rule in shipped if rule["name"] not in holds and not awake & set(_families(rule))]
+    if len(calm) < len(shipped):
+        _writes(hosts, folder, "at rest", calm)
 
 
-def _writes(hosts: str, folder: Path, name: str, rules: list[dict[str, Any]]) -> set[str]:
-    """Print what two samplers write under these rules; which of the rules hold here."""
+def _families(rule: dict[str, Any]) -> Iterator[str]:
+    for condition in (rule, *rule.get("all", ()), *rule.get("any", ())):
+        yield str(condition.get("metric", "")).partition(".")[0]
+
+
+def _writes(hosts: str, folder: Path, name: str, rules: list[dict[str, Any]]) -> tuple[set[str], set[str]]:
+    """Print what two samplers write under these rules; which of the rules hold here, and which families do not rest."""
     root = f"/publishing-{name.replace(' ', '-')}"
     tree, path, pids = Tree(root), folder / f"{name}.yaml", {}
     path.write_text(json.dumps({"rules": rules}, default=str), encoding="utf-8")
@@ -98,12 +114,17 @@ def _writes(hosts: str, folder: Path, name: str, rules: list[dict[str, Any]]) ->
         time.sleep(SETTLING)
         counted = _count(client, tree, pids)
         holds = {alert.rule for alert in _alerts(client, tree) if alert.state is State.PENDING or alert.state.is_active}
-    print(f"  rules of host.yaml: {name}{''.join(f'; {rule} holds' for rule in sorted(holds))}")
-    for host, (sets, transactions, share) in counted.items():
-        print(f"    {host:9} {sets:6.1f} sets  {transactions:6.1f} transactions a minute  {share:5.2f} % of a core")
+    awake = {family for family, sets in counted["adaptive"].sets.items() if sets > AT_REST}
+    print(f"  rules of host.yaml: {name} ({len(rules)}){''.join(f'; {rule} holds' for rule in sorted(holds))}")
+    for host, one in counted.items():
+        written = f"{sum(one.sets.values()):6.1f} sets  {one.transactions:6.1f} transactions a minute"
+        print(f"    {host:9} {written}  {one.share:5.2f} % of a core")
     full, adaptive = counted["full"], counted["adaptive"]
-    print(f"    {full[0] / adaptive[0]:.1f} times fewer sets, {full[1] / adaptive[1]:.1f} times fewer transactions")
-    return holds
+    fewer = sum(full.sets.values()) / sum(adaptive.sets.values())
+    print(f"    {fewer:.1f} times fewer sets, {full.transactions / adaptive.transactions:.1f} times fewer transactions")
+    if awake:
+        print(f"    not at rest: {', '.join(sorted(awake))}")
+    return holds, awake
 
 
 def _alerts(client: Client, tree: Tree) -> Iterator[Alert]:
@@ -114,28 +135,28 @@ def _alerts(client: Client, tree: Tree) -> Iterator[Alert]:
             yield alert
 
 
-def _count(client: Client, tree: Tree, pids: Mapping[str, int]) -> dict[str, tuple[float, float, float]]:
-    """Sets and transactions a minute, and the share of a core (percent), of the sampler of each host."""
+def _count(client: Client, tree: Tree, pids: Mapping[str, int]) -> dict[str, Written]:
+    """What the sampler of each host wrote while this looked at it."""
 
-    def stats(host: str) -> list[Any]:
-        found = (client.exists(tree.family(host, family)) for family in SAMPLED)
-        return [stat for stat in found if stat is not None]
+    def stats(host: str) -> dict[str, Any]:
+        found = ((family, client.exists(tree.family(host, family))) for family in SAMPLED)
+        return {family: stat for family, stat in found if stat is not None}
 
-    def versions(host: str) -> int:
-        return sum(stat.version for stat in stats(host))
-
-    before = {host: (versions(host), _cpu(pid)) for host, pid in pids.items()}
-    old = {host: {stat.mzxid for stat in stats(host)} for host in pids}
+    before = {host: (stats(host), _cpu(pid)) for host, pid in pids.items()}
+    old = {host: {stat.mzxid for stat in found.values()} for host, (found, _) in before.items()}
     seen: dict[str, set[int]] = {host: set() for host in pids}
     began = time.monotonic()
     while time.monotonic() - began < SECONDS:
         for host, zxids in seen.items():
-            zxids.update(stat.mzxid for stat in stats(host))
+            zxids.update(stat.mzxid for stat in stats(host).values())
         time.sleep(0.5)
     minutes = (time.monotonic() - began) / 60
     return {
-        host: (
-            (versions(host) - before[host][0]) / minutes,
+        host: Written(
+            {
+                family: (stat.version - (before[host][0][family].version if family in before[host][0] else 0)) / minutes
+                for family, stat in stats(host).items()
+            },
             len(seen[host] - old[host]) / minutes,
             (_cpu(pid) - before[host][1]) / minutes / 60 * 100,
         )
