@@ -181,7 +181,7 @@ def test_a_glance_at_the_processors_is_as_smooth_as_a_tick(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("written", "publishing"),
     [
-        ("{}", Publishing(resting=60.0, fast=0.2)),
+        ("{}", Publishing(resting=90.0, fast=0.2)),
         ("{publish: adaptive}", Publishing()),
         ("{publish: full, fast: off}", Publishing(resting=None, fast=None)),
         ("{publish: full, resting: 30s}", Publishing(resting=None)),

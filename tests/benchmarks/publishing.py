@@ -29,7 +29,7 @@ from zkalert.tree import Tree, decode_alert
 from zkalert.zk import Client
 
 SECONDS = 180
-SETTLING = 200
+SETTLING = 240
 """Seconds after which what came with the start has been told, and families rest: disks come and go for as long."""
 AT_REST = 1.5
 """Sets of one family in a minute: beyond that it was near a limit, or told something new."""

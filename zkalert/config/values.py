@@ -54,7 +54,7 @@ class Publishing:
     Cheap families with limits are looked at every `fast` seconds beside that (None: never), for crossings alone.
     """
 
-    resting: float | None = 60.0
+    resting: float | None = 90.0
     fast: float | None = 0.2
 
 
