@@ -138,7 +138,7 @@ class Gate:
             self._keep_on(effect, now)
         decisions: list[Decision] = []
         for key, old in before.items():
-            if (old.changes or old.has_said_so) and old.rule is not None:
+            if (old.changes or old.has_said_so) and old.rule is not None and old.rule.flap is not None:
                 series = self._series.setdefault(key, Series(key, self._rules.get(key[0])))
                 series.changes, series.is_flapping, series.has_said_so = old.changes, old.is_flapping, old.has_said_so
         for series in list(self._series.values()):
@@ -277,13 +277,15 @@ class Gate:
 
     def _sent(self, series: Series, effect: Effect) -> Decision:
         """An effect goes out; it makes what was held of the same alert's levels, or of earlier episodes, old news."""
-        episode = series.episode
         if series.owed is not None and series.owed.id != effect.id:
             self._drop_owed(series)
         series.owed = None
-        if episode is not None and effect.escalation is not None:
+        episode = series.episode
+        if episode is None or episode.id != effect.alert.episode:
+            pass  # an end that was owed: it says nothing of what fires now
+        elif effect.escalation is not None:
             episode.escalations = max(episode.escalations, effect.escalation + 1)
-        elif episode is not None:
+        else:
             episode.told.add(effect.alert.severity)
             if tells_level(effect):
                 levels = [one for one in episode.held if tells_level(one)]
