@@ -128,7 +128,7 @@ def _facts(family: Family | None, at: float | None = None) -> str:
         facts += [f"every {format_duration(family.interval)}"]
     if at is not None:
         facts += [f"written {format_duration(max(0.0, clock.wall() - at))} ago"]
-    about = "Not in the table of this zkalert." if family is None else family.help
+    about = "None of zkalert's own: an application publishes it." if family is None else family.help
     return f"{about} ({'; '.join(facts)})" if facts else about
 
 
