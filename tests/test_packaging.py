@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-import venv
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import pytest
 import zkalert
 
 CHECKOUT = Path(__file__).parents[1]
+OLDEST = "3.10"
 
 GOOD = """\
 rules:
@@ -61,13 +62,27 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    home = tmp_path_factory.mktemp("installed")
+    return install(wheel, tmp_path_factory.mktemp("installed"), sys.executable)
+
+
+def install(wheel: Path, home: Path, python: str) -> Installed:
     environment = home / "environment"
-    venv.create(environment, symlinks=True)
+    succeed([python, "-m", "venv", "--without-pip", str(environment)])
     # This environment's pip installs into the other, which needs none of its own.
     target = ["--python", str(environment / "bin/python")]
     succeed([sys.executable, "-m", "pip", *target, "install", "--quiet", "--no-compile", str(wheel)])
     return Installed(environment / "bin", home)
+
+
+def oldest_python() -> str | None:
+    """The oldest Python that zkalert promises to run on, where this machine has it; pyenv hides those not in use."""
+    hidden = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{OLDEST}.*/bin/python")
+    for python in (f"python{OLDEST}", *map(str, hidden)):
+        with contextlib.suppress(OSError):
+            found = run([python, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"])
+            if found.stdout.strip() == OLDEST:
+                return python
+    return None
 
 
 def test_the_wheel_brings_schemas_and_rules_and_no_tests(wheel: Path) -> None:
@@ -102,6 +117,24 @@ def test_it_runs_as_a_module_without_anything_that_only_developers_have(installe
     )
     assert result.stdout.strip() == "[]"
     assert installed.run("python", "-m", "zkalert", "--version").returncode == 0
+
+
+def test_it_runs_on_the_oldest_python_that_it_names(wheel: Path, tmp_path: Path) -> None:
+    python = oldest_python()
+    if python is None:
+        pytest.skip(f"no Python {OLDEST} here")
+    old = install(wheel, tmp_path, python)
+    everything = (
+        "import importlib, pkgutil, zkalert\n"
+        "names = [one.name for one in pkgutil.walk_packages(zkalert.__path__, 'zkalert.')]\n"
+        "print(len([importlib.import_module(name) for name in names if not name.endswith('__main__')]))"
+    )
+    result = old.run("python", "-W", "error", "-c", everything)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert int(result.stdout) > 200
+    rules = CHECKOUT / "tests/packs/kafka.test.yaml"
+    result = old.run("zkalert", "test", str(rules))
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(

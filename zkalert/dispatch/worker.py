@@ -66,8 +66,8 @@ class Worker:
                     self._returned[job.effect.id] = job
             dropped = self._batches.add(new)
             self._wake.notify(len(jobs))
-        for job, why in dropped:
-            self._courier.drop_at(self.target, job.effect.id, why)
+        for one in dropped:
+            self._courier.drop_at(self.target, one.item.effect.id, one.why)
 
     def has(self, effect_id: str) -> bool:
         """Whether the delivery of an effect waits, or is on its way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from zkalert.model import Effect
 from zkalert.routing.pace import Group
@@ -58,7 +58,8 @@ class Item:
 T = TypeVar("T", bound=Item)
 
 
-class Dropped(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Dropped(Generic[T]):
     """One that is not to be told, and why."""
 
     item: T
