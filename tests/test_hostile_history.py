@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def damage_of(row: Any) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("at", ["soon", b"\x00"], ids=["text", "bytes"])
 def test_times_that_are_no_numbers_are_an_error(tmp_path: Path, at: object) -> None:
     path = write(tmp_path / "history.db", TABLE, [(AT, "web1", text(AT)), (at, "web1", text(AT))])
-    with pytest.raises(HistoryError, match="the time of a sample is no number"):
-        HistoryReader(path).span()
+    with closing(HistoryReader(path)) as reader, pytest.raises(HistoryError, match="the time of a sample is no number"):
+        reader.span()
 
 
 def test_a_view_that_never_ends_is_no_history(tmp_path: Path) -> None:
@@ -73,5 +74,6 @@ def test_a_view_that_never_ends_is_no_history(tmp_path: Path) -> None:
 
 def test_no_more_of_a_sample_is_read_than_a_good_one_could_have(tmp_path: Path) -> None:
     path = write(tmp_path / "history.db", TABLE, [(AT, "web1", "x" * 2**22)])
-    ((_, _, _, sample),) = HistoryReader(path).texts()
+    with closing(HistoryReader(path)) as reader:
+        ((_, _, _, sample),) = reader.texts()
     assert len(sample) == 2**17
